@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// What every metadata format can do: be recognised on a bare member, read, described, verified and encoded.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "libmeta/description.h"
+#include "libmeta/field.h"
+#include "libmeta/finding.h"
+#include "libmeta/source.h"
+
+namespace mdtool {
+
+// Bytes to be written to one member at a byte offset. libmeta only proposes them.
+struct Patch {
+  std::uint64_t offset_bytes = 0;
+  std::vector<std::byte> bytes;
+};
+
+// What a run of mdtool changes in a superblock. Everything else stays as it is, reserved bytes included.
+struct SuperblockChange {
+  std::optional<std::uint64_t> events;
+  std::optional<std::uint64_t> utime_seconds;
+  std::optional<Sectors> resync_offset;        // max(): clean
+  std::vector<std::uint32_t> missing_slots;    // marked missing in this member's view of the array
+  enum class Recovery { keep, clear_all_ones } recovery = Recovery::keep;  // RECOVERY_OFFSET of all ones
+};
+
+class Format;
+
+// One superblock as read.
+class Metadata {
+ public:
+  virtual ~Metadata() = default;
+  virtual const Format& format() const = 0;
+  // Byte offset of the superblock on its member.
+  virtual std::uint64_t offset_bytes() const = 0;
+  virtual MemberDescription describe() const = 0;
+  // Everything that can be judged from this superblock alone, against a member of this size.
+  virtual Findings verify(std::uint64_t member_bytes) const = 0;
+  virtual Fields fields() const = 0;
+  // The bytes to write at offset_bytes(); the identity on what was read and not changed.
+  virtual std::vector<std::byte> encode() const = 0;
+  // The same superblock with the change made and the checksum right.
+  virtual std::unique_ptr<Metadata> changed(const SuperblockChange&) const = 0;
+};
+
+class Format {
+ public:
+  virtual ~Format() = default;
+  virtual std::string_view name() const = 0;
+  // Byte offsets where the format's magic is on this member. Cheap: reads magics, judges nothing.
+  virtual Result<std::vector<std::uint64_t>> probe(const Source&) const = 0;
+  // Fails only if the bytes cannot be interpreted; damage that can be shown is left to verify().
+  virtual Result<std::unique_ptr<Metadata>> read(const Source&, std::uint64_t offset_bytes) const = 0;
+};
+
+// Every format this program knows: the one list to extend.
+std::span<const Format* const> all_formats();
+
+}  // namespace mdtool
