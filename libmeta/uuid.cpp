@@ -35,7 +35,8 @@ std::optional<Uuid> Uuid::parse(std::string_view text) {
     if (digits == 32) {
       return std::nullopt;
     }
-    uuid.bytes[digits / 2] = static_cast<unsigned char>((uuid.bytes[digits / 2] << 4) | value);
+    unsigned char& byte = uuid.bytes[digits / 2];
+    byte = static_cast<unsigned char>((static_cast<unsigned>(byte) << 4U) | value);
     ++digits;
   }
   if (digits != 32) {

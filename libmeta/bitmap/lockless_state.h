@@ -20,7 +20,18 @@ enum class ChunkState : std::uint8_t {
 };
 constexpr std::size_t chunk_state_count = 8;
 
-enum class Action { start_write, start_sync, end_sync, abort_sync, reload, daemon, discard, stale, proactive_sync, clear_unwritten };
+enum class Action {
+  start_write,
+  start_sync,
+  end_sync,
+  abort_sync,
+  reload,
+  daemon,
+  discard,
+  stale,
+  proactive_sync,
+  clear_unwritten,
+};
 constexpr std::size_t action_count = 10;
 
 struct Condition {
@@ -32,6 +43,11 @@ struct Condition {
 ChunkState next_state(std::uint8_t raw, Action, const Condition&);
 // True if a state byte means that the chunk's parity is promised (Clean, CleanUnwritten).
 bool parity_is_promised(std::uint8_t raw);
+
+// One state byte for a chunk about which two members' copies differ: the least state that promises nothing which either
+// of them does not, neither parity nor the absence of data, and that asks for a sync if either does. Equal bytes stay
+// as they are, even invalid ones. Commutative and associative, so that the order of copies does not matter.
+std::uint8_t merged_state(std::uint8_t a, std::uint8_t b);
 
 // "unwritten", "clean", "dirty", "need_sync", "syncing", "need_sync_unwritten", "syncing_unwritten", "clean_unwritten"
 std::string_view state_name(ChunkState);
