@@ -1,1 +1,267 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+#include "libraid/io/file.h"
+
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <sys/file.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <optional>
+
+#include "libraid/io/in_use.h"
+
+namespace mdtool {
+namespace {
+
+constexpr std::uint64_t page_bytes = 4096;
+constexpr std::uint64_t bounce_bytes = 1U << 20;
+
+Error in_use_error(const std::string& path, const FileIdentity& identity, const char* unknown) {
+  const std::optional<std::string> by = holder(identity);
+  return {ErrorKind::refused, path + ": " + (by ? *by : unknown)};
+}
+
+Result<struct stat> status_of(const std::string& path) {
+  struct stat status {};
+  if (::stat(path.c_str(), &status) != 0) {
+    return io_error(path, errno);
+  }
+  return status;
+}
+
+struct FreeDeleter {
+  void operator()(std::byte* memory) const { std::free(memory); }  // NOLINT(cppcoreguidelines-no-malloc)
+};
+using AlignedBuffer = std::unique_ptr<std::byte, FreeDeleter>;
+
+// Reads up to `length` bytes; fewer only at the end of the file. -errno on failure.
+std::int64_t read_fully(int fd, std::byte* out, std::uint64_t length, std::uint64_t offset) {
+  std::uint64_t got = 0;
+  while (got < length) {
+    const ssize_t n = ::pread(fd, out + got, length - got, static_cast<off_t>(offset + got));
+    if (n < 0 && errno == EINTR) {
+      continue;
+    }
+    if (n < 0) {
+      return -errno;
+    }
+    if (n == 0) {
+      break;
+    }
+    got += static_cast<std::uint64_t>(n);
+  }
+  return static_cast<std::int64_t>(got);
+}
+
+}  // namespace
+
+FileIdentity FileIdentity::of(const struct stat& status) {
+  if (S_ISBLK(status.st_mode)) {
+    return {.rdev = status.st_rdev, .block_device = true};
+  }
+  return {.device = status.st_dev, .inode = status.st_ino};
+}
+
+Result<FileIdentity> identify(const std::string& path) {
+  TRY(status, status_of(path));
+  return FileIdentity::of(status);
+}
+
+FileDevice::FileDevice(std::string path, Descriptor fd, FileIdentity identity, std::uint64_t size_bytes)
+    : path_(std::move(path)), fd_(std::move(fd)), identity_(identity), size_bytes_(size_bytes) {}
+
+Result<std::unique_ptr<FileDevice>> FileDevice::open(const std::string& path, Access access) {
+  TRY(before, status_of(path));
+  // Looked at before it is opened: opening a FIFO would wait for its other end.
+  if (!S_ISREG(before.st_mode) && !S_ISBLK(before.st_mode)) {
+    return Error{ErrorKind::usage, path + ": neither a regular file nor a block device"};
+  }
+  const bool writes = access == Access::read_write;
+  const int exclusive = writes && S_ISBLK(before.st_mode) ? O_EXCL : 0;
+  Descriptor fd(::open(path.c_str(), (writes ? O_RDWR : O_RDONLY) | exclusive | O_CLOEXEC | O_NOCTTY));
+  if (!fd && exclusive != 0 && errno == EBUSY) {
+    return in_use_error(path, FileIdentity::of(before), "in use: the kernel refuses an exclusive open");
+  }
+  struct stat status {};
+  if (!fd || ::fstat(fd.get(), &status) != 0) {
+    return io_error(path, errno);
+  }
+  if (FileIdentity::of(status) != FileIdentity::of(before)) {
+    return Error{ErrorKind::io, path + ": was replaced while it was being opened"};
+  }
+  const off_t end = ::lseek(fd.get(), 0, SEEK_END);
+  if (end < 0) {
+    return io_error(path + ": finding its size", errno);
+  }
+  std::unique_ptr<FileDevice> device(
+      new FileDevice(path, std::move(fd), FileIdentity::of(status), static_cast<std::uint64_t>(end)));
+  if (writes) {
+    TRY(locked, device->lock());
+  }
+  device->open_direct();
+  return device;
+}
+
+Status FileDevice::lock() const {
+  if (identity_.block_device) {
+    // While a disk is locked, udev leaves it alone; nothing depends on getting the lock: the O_EXCL open did the work.
+    static_cast<void>(::flock(fd(), LOCK_EX | LOCK_NB));
+  } else {
+    struct flock whole {};
+    whole.l_type = F_WRLCK;
+    whole.l_whence = SEEK_SET;
+    if (::fcntl(fd(), F_OFD_SETLK, &whole) != 0) {
+      if (errno == EAGAIN || errno == EACCES) {
+        return in_use_error(path_, identity_, "locked by another process");
+      }
+      return io_error(path_ + ": locking it", errno);
+    }
+  }
+  if (const std::optional<std::string> by = holder(identity_)) {
+    return Error{ErrorKind::refused, path_ + ": " + *by};
+  }
+  return Done{};
+}
+
+void FileDevice::open_direct() {
+  if (!identity_.block_device) {
+    return;
+  }
+  int logical_block = 0;
+  if (::ioctl(fd(), BLKSSZGET, &logical_block) != 0 || logical_block <= 0) {
+    return;
+  }
+  direct_alignment_ = std::max<std::uint64_t>(page_bytes, static_cast<std::uint64_t>(logical_block));
+  const std::string same_device = "/proc/self/fd/" + std::to_string(fd());
+  direct_ = Descriptor(::open(same_device.c_str(), O_RDONLY | O_DIRECT | O_CLOEXEC));
+}
+
+Error FileDevice::failure(const char* doing, std::uint64_t length_bytes, std::uint64_t offset_bytes,
+                          int errno_value) const {
+  return io_error(
+      path_ + ": " + doing + " " + std::to_string(length_bytes) + " bytes at byte " + std::to_string(offset_bytes),
+      errno_value);
+}
+
+Status FileDevice::check_bounds(std::uint64_t offset_bytes, std::uint64_t length_bytes) const {
+  if (fits(offset_bytes, length_bytes, size_bytes_)) {
+    return Done{};
+  }
+  return Error{ErrorKind::out_of_range, path_ + ": " + std::to_string(length_bytes) + " bytes at byte " +
+                                            std::to_string(offset_bytes) + " lie beyond its end at byte " +
+                                            std::to_string(size_bytes_)};
+}
+
+Status FileDevice::check_known() const {
+  if (flush_failed_) {
+    return Error{ErrorKind::io, path_ + ": unknown state: an earlier flush failed, so what it holds is not known"};
+  }
+  return Done{};
+}
+
+Status FileDevice::read(std::uint64_t offset_bytes, std::span<std::byte> out) const {
+  TRY(inside, check_bounds(offset_bytes, out.size()));
+  const std::int64_t got = read_fully(fd(), out.data(), out.size(), offset_bytes);
+  if (got < 0) {
+    return failure("reading", out.size(), offset_bytes, static_cast<int>(-got));
+  }
+  if (static_cast<std::uint64_t>(got) < out.size()) {
+    return Error{ErrorKind::io, path_ + ": ends at byte " +
+                                    std::to_string(offset_bytes + static_cast<std::uint64_t>(got)) +
+                                    ": it was cut short since it was opened"};
+  }
+  return Done{};
+}
+
+Status FileDevice::write(std::uint64_t offset_bytes, std::span<const std::byte> in) {
+  TRY(known, check_known());
+  TRY(inside, check_bounds(offset_bytes, in.size()));
+  std::uint64_t done = 0;
+  while (done < in.size()) {
+    const ssize_t n = ::pwrite(fd(), in.data() + done, in.size() - done, static_cast<off_t>(offset_bytes + done));
+    if (n < 0 && errno == EINTR) {
+      continue;
+    }
+    if (n <= 0) {
+      return failure("writing", in.size() - done, offset_bytes + done, n < 0 ? errno : EIO);
+    }
+    done += static_cast<std::uint64_t>(n);
+  }
+  return Done{};
+}
+
+Status FileDevice::flush() {
+  TRY(known, check_known());
+  if (::fdatasync(fd()) != 0) {
+    const int cause = errno;
+    // The kernel reports a lost write once and then forgets it: a second fdatasync would succeed.
+    flush_failed_ = true;
+    return io_error(path_ + ": flushing", cause);
+  }
+  return Done{};
+}
+
+Status FileDevice::read_past_cache(std::uint64_t offset_bytes, std::span<std::byte> out) const {
+  TRY(inside, check_bounds(offset_bytes, out.size()));
+  if (!identity_.block_device || out.empty()) {
+    return read(offset_bytes, out);
+  }
+  if (direct_ && read_direct(offset_bytes, out)) {
+    return Done{};
+  }
+  // Only clean pages can be dropped; what this process wrote was flushed before it is read back.
+  ::posix_fadvise(fd(), static_cast<off_t>(offset_bytes), static_cast<off_t>(out.size()), POSIX_FADV_DONTNEED);
+  return read(offset_bytes, out);
+}
+
+Status FileDevice::read_direct(std::uint64_t offset_bytes, std::span<std::byte> out) const {
+  const std::uint64_t align = direct_alignment_;
+  const std::uint64_t room = std::min(bounce_bytes, out.size() + 2 * align) / align * align;
+  const AlignedBuffer bounce(static_cast<std::byte*>(std::aligned_alloc(align, room)));
+  if (!bounce) {
+    return failure("reading past the cache", out.size(), offset_bytes, ENOMEM);
+  }
+  std::uint64_t done = 0;
+  while (done < out.size()) {
+    const std::uint64_t at = offset_bytes + done;
+    const std::uint64_t lead = at % align;
+    const std::uint64_t wanted = std::min(room - lead, out.size() - done);
+    // A device need not end at a multiple of the alignment: there the kernel reads less.
+    const std::uint64_t length = (lead + wanted + align - 1) / align * align;
+    const std::int64_t got = read_fully(direct_.get(), bounce.get(), length, at - lead);
+    if (got < static_cast<std::int64_t>(lead + wanted)) {
+      return failure("reading past the cache", wanted, at, got < 0 ? static_cast<int>(-got) : EIO);
+    }
+    std::memcpy(out.data() + done, bounce.get() + lead, wanted);
+    done += wanted;
+  }
+  return Done{};
+}
+
+Result<Extent> FileDevice::next_data(std::uint64_t offset_bytes) const {
+  if (offset_bytes >= size_bytes_) {
+    return Extent{size_bytes_, 0};
+  }
+  const Extent rest{offset_bytes, size_bytes_ - offset_bytes};
+  if (identity_.block_device) {
+    return rest;
+  }
+  const off_t data = ::lseek(fd(), static_cast<off_t>(offset_bytes), SEEK_DATA);
+  if (data < 0) {
+    if (errno == ENXIO) {
+      return Extent{size_bytes_, 0};
+    }
+    // A file system that does not know of holes has none.
+    return rest;
+  }
+  const off_t hole = ::lseek(fd(), data, SEEK_HOLE);
+  const std::uint64_t begin = static_cast<std::uint64_t>(data);
+  const std::uint64_t end = hole < 0 ? size_bytes_ : std::min(static_cast<std::uint64_t>(hole), size_bytes_);
+  return Extent{begin, end > begin ? end - begin : 0};
+}
+
+}  // namespace mdtool

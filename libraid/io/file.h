@@ -1,2 +1,94 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+// Regular files and block devices as a BlockDevice. Knows how they are opened without harm, locked, and read past the
+// page cache; knows nothing of what is on them. A read-only device never has a descriptor that could write.
 #pragma once
+
+#include <sys/stat.h>
+
+#include <atomic>
+#include <compare>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "libraid/io/block_device.h"
+#include "libraid/io/descriptor.h"
+
+namespace mdtool {
+
+enum class Access { read_only, read_write };
+
+// What a path refers to, whatever it is called: a file by device and inode, a block device by its number alone.
+struct FileIdentity {
+  std::uint64_t device = 0;  // 0 for block devices
+  std::uint64_t inode = 0;   // 0 for block devices
+  std::uint64_t rdev = 0;    // 0 for files
+  bool block_device = false;
+
+  static FileIdentity of(const struct stat& status);
+  friend auto operator<=>(const FileIdentity&, const FileIdentity&) = default;
+};
+
+// Fails where nothing is at `path`.
+Result<FileIdentity> identify(const std::string& path);
+
+struct Extent {
+  std::uint64_t offset_bytes = 0;
+  std::uint64_t length_bytes = 0;
+};
+
+class FileDevice final : public BlockDevice {
+ public:
+  // read_write takes a block device O_EXCL, a file by an exclusive OFD lock, and refuses (ErrorKind::refused, naming
+  // the holder where it is known) what is mounted, swapped to, held, or backs a loop device. read_only takes no lock.
+  static Result<std::unique_ptr<FileDevice>> open(const std::string& path, Access access);
+
+  const std::string& path() const { return path_; }
+  FileIdentity identity() const { return identity_; }
+  int fd() const { return fd_.get(); }
+
+  std::uint64_t size_bytes() const override { return size_bytes_; }
+  Status read(std::uint64_t offset_bytes, std::span<std::byte> out) const override;
+  Status write(std::uint64_t offset_bytes, std::span<const std::byte> in) override;
+  // A flush that failed leaves the device's content unknown: every later write and flush fails too.
+  Status flush() override;
+
+  // What the device itself holds, not what the page cache remembers; on files the same as read().
+  Status read_past_cache(std::uint64_t offset_bytes, std::span<std::byte> out) const;
+
+  // The first extent at or after `offset_bytes` that is not a hole; of length 0 at the end where only holes follow.
+  // All of a block device is data.
+  Result<Extent> next_data(std::uint64_t offset_bytes) const;
+
+ private:
+  FileDevice(std::string path, Descriptor fd, FileIdentity identity, std::uint64_t size_bytes);
+  Status lock() const;
+  void open_direct();
+  Status check_bounds(std::uint64_t offset_bytes, std::uint64_t length_bytes) const;
+  Status check_known() const;
+  Status read_direct(std::uint64_t offset_bytes, std::span<std::byte> out) const;
+  Error failure(const char* doing, std::uint64_t length_bytes, std::uint64_t offset_bytes, int errno_value) const;
+
+  std::string path_;
+  Descriptor fd_;
+  Descriptor direct_;  // O_DIRECT, block devices only
+  FileIdentity identity_;
+  std::uint64_t size_bytes_;
+  std::uint64_t direct_alignment_ = 0;
+  std::atomic<bool> flush_failed_ = false;
+};
+
+// A FileDevice whose reads all go past the page cache. The device outlives it.
+class UncachedSource final : public Source {
+ public:
+  explicit UncachedSource(const FileDevice& device) : device_(device) {}
+  std::uint64_t size_bytes() const override { return device_.size_bytes(); }
+  Status read(std::uint64_t offset_bytes, std::span<std::byte> out) const override {
+    return device_.read_past_cache(offset_bytes, out);
+  }
+
+ private:
+  const FileDevice& device_;
+};
+
+}  // namespace mdtool

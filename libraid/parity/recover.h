@@ -13,15 +13,15 @@ namespace mdtool::parity {
 
 // One row: a block per slot. `exponents[slot]` is the slot's exponent in Q; none for P and Q.
 struct Row {
-  std::span<MutableBlock const> blocks;                            // by slot
-  std::span<const std::optional<std::uint32_t>> exponents;         // by slot
+  std::span<MutableBlock const> blocks;                     // by slot
+  std::span<const std::optional<std::uint32_t>> exponents;  // by slot
   std::uint32_t p = 0;
   std::optional<std::uint32_t> q;
   std::size_t bytes = 0;
 };
 
-// Fills the blocks of the `lost` slots (distinct) from all the others. Fails (refused), with nothing written, if more are
-// lost than the row has parity. Lost blocks must point to writable memory; the others are only read.
+// Fills the blocks of the `lost` slots (distinct) from all the others. Fails (refused), with nothing written, if more
+// are lost than the row has parity. Lost blocks must point to writable memory; the others are only read.
 Status recover(const Kernels&, const Row&, std::span<const std::uint32_t> lost);
 
 // P (and Q) from all data blocks into the parity blocks of the row.

@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "libraid/array/write_intent.h"
+
+#include <algorithm>
+
+namespace mdtool {
+
+namespace {
+
+using bitmap::Action;
+using bitmap::ChunkState;
+
+// Work is only done on arrays of levels 4, 5, 6 with every member there (or with the bits left alone).
+constexpr bitmap::Condition complete{.degraded = false, .raid456 = true};
+
+bool needs_sync(std::uint8_t raw) {
+  return raw == static_cast<std::uint8_t>(ChunkState::need_sync) ||
+         raw == static_cast<std::uint8_t>(ChunkState::need_sync_unwritten);
+}
+
+bool same_bytes(const bitmap::Lockless& a, const bitmap::Lockless& b) { return a.encode() == b.encode(); }
+
+}  // namespace
+
+WriteIntent WriteIntent::over(const BitmapView& view, Sectors component, Sectors unit) {
+  const bool usable = view.trust != Trust::absent && view.trust != Trust::rejected && !view.chunk().is_zero();
+  WriteIntent intent(component, usable ? view.chunk() : unit);
+  if (usable) {
+    intent.classic_ = view.classic;
+    intent.lockless_ = view.lockless;
+  }
+  return intent;
+}
+
+void WriteIntent::due_everything() {
+  const std::uint64_t chunks = (component_.count() + chunk_.count() - 1) / chunk_.count();
+  due_.resize(chunks);
+  for (std::uint64_t i = 0; i < chunks; ++i) {
+    due_[i] = i;
+  }
+  if (classic_) {
+    classic_->set_all();
+  }
+  if (lockless_) {
+    for (std::uint64_t i = 0; i < lockless_->chunks(); ++i) {
+      lockless_->set(i, ChunkState::need_sync);
+    }
+  }
+}
+
+void WriteIntent::due_from_states() {
+  for (std::uint64_t i = 0; i < lockless_->chunks(); ++i) {
+    if (needs_sync(lockless_->raw(i))) {
+      due_.push_back(i);
+      rewrites_promised_ = rewrites_promised_ || lockless_->raw(i) == static_cast<std::uint8_t>(ChunkState::need_sync);
+    }
+  }
+}
+
+WriteIntent WriteIntent::for_resync(const BitmapView& view, Sectors component, Sectors unit, bool clean) {
+  WriteIntent intent = over(view, component, unit);
+  switch (view.trust) {
+    case Trust::absent:
+      if (!clean) {
+        intent.due_everything();
+      }
+      break;
+    case Trust::rejected:
+      intent.due_everything();
+      intent.rewrites_promised_ = true;
+      break;
+    case Trust::first_use:
+      if (!clean) {
+        intent.lockless_->finish_first_use();
+        intent.due_everything();
+      }
+      break;
+    case Trust::stale:
+      // A classic bitmap says nothing about a clean array; a lockless one also remembers parity that was never built.
+      intent.wants_tidying_ = true;
+      if (!clean || intent.lockless_) {
+        intent.due_everything();
+        intent.rewrites_promised_ = true;
+      }
+      break;
+    case Trust::believed:
+      if (intent.lockless_) {
+        const bitmap::Lockless before = *intent.lockless_;
+        intent.lockless_->apply(Action::reload, 0, intent.lockless_->chunks() - 1, complete);
+        intent.wants_tidying_ = !same_bytes(before, *intent.lockless_);
+        intent.due_from_states();
+      } else {
+        intent.wants_tidying_ = intent.classic_->set_count() != 0;
+        for (std::uint64_t i = 0; !clean && i < intent.classic_->chunks(); ++i) {
+          if (intent.classic_->is_set(i)) {
+            intent.due_.push_back(i);
+          }
+        }
+      }
+      break;
+  }
+  if (clean && intent.due_.empty() && intent.classic_) {
+    for (std::uint64_t i = 0; i < intent.classic_->chunks(); ++i) {
+      intent.classic_->clear(i);
+    }
+  }
+  return intent;
+}
+
+WriteIntent WriteIntent::for_build(const BitmapView& view, Sectors component, Sectors unit, Extent extent) {
+  WriteIntent intent = over(view, component, unit);
+  if (intent.lockless_) {
+    const std::uint64_t last = intent.lockless_->chunks() - 1;
+    if (view.trust == Trust::first_use) {
+      intent.lockless_->finish_first_use();
+      for (std::uint64_t i = 0; i <= last; ++i) {
+        intent.lockless_->set(i, ChunkState::unwritten);
+      }
+    }
+    intent.lockless_->clear_flags();
+    const bool walk_all = extent == Extent::everything || view.trust == Trust::stale;
+    intent.lockless_->apply(walk_all ? Action::stale : Action::reload, 0, last, complete);
+    intent.lockless_->apply(Action::proactive_sync, 0, last, complete);
+    intent.due_from_states();
+  } else if (extent == Extent::everything) {
+    intent.due_everything();
+  }
+  intent.rewrites_promised_ = intent.rewrites_promised_ || extent == Extent::everything;
+  return intent;
+}
+
+SectorRange WriteIntent::range_of(std::uint64_t chunk) const {
+  const Sectors first = chunk_ * chunk;
+  return {first, std::min(chunk_, component_ - first)};
+}
+
+void WriteIntent::start(std::uint64_t chunk) {
+  if (lockless_ && !keeps_bits_) {
+    lockless_->apply(Action::start_sync, chunk, chunk, complete);
+  }
+}
+
+void WriteIntent::finish(std::uint64_t chunk, bool data_is_zero, BuiltState built) {
+  if (classic_ && !keeps_bits_) {
+    classic_->clear(chunk);
+  }
+  if (!lockless_ || keeps_bits_) {
+    return;
+  }
+  lockless_->apply(Action::end_sync, chunk, chunk, complete);
+  lockless_->apply(Action::daemon, chunk, chunk, complete);
+  const bool was_unwritten = lockless_->raw(chunk) == static_cast<std::uint8_t>(ChunkState::clean_unwritten);
+  // The kernel resets CleanUnwritten before a rebuild only if chunk 0 is neither that nor Unwritten, and rebuilds skip
+  // it: nothing that holds data may end so.
+  if (was_unwritten && built != BuiltState::clean_unwritten &&
+      (built == BuiltState::clean || !data_is_zero || chunk == 0)) {
+    lockless_->set(chunk, ChunkState::clean);
+  }
+}
+
+void WriteIntent::leave(std::uint64_t chunk) {
+  if (lockless_ && !keeps_bits_) {
+    lockless_->apply(Action::abort_sync, chunk, chunk, complete);
+  }
+}
+
+std::optional<std::vector<std::byte>> WriteIntent::encode(std::uint64_t events) {
+  if (classic_) {
+    classic_->clear_flags();
+    classic_->set_events(events, keeps_bits_ ? classic_->header().events_cleared.value() : events);
+    return classic_->encode();
+  }
+  if (lockless_) {
+    lockless_->clear_flags();
+    lockless_->set_events(events);
+    return lockless_->encode();
+  }
+  return std::nullopt;
+}
+
+}  // namespace mdtool

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// What a resync or a build-parity does to the write-intent bitmap, whatever its format: which chunks are due, what they
+// are called while they are in work and afterwards. No I/O: the caller writes the bytes of encode() to the members.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "libraid/array/array.h"
+#include "libraid/assemble/bitmap_view.h"
+
+namespace mdtool {
+
+// How a chunk ends that had never been written when its parity was built.
+enum class BuiltState {
+  automatic,        // CleanUnwritten where all data is zero, Clean elsewhere and for chunk 0
+  clean_unwritten,  // as the kernel's proactive sync
+  clean,            // for kernels whose lockless bitmap has five states only
+};
+
+class WriteIntent {
+ public:
+  // For a resync. `component` is the sync range's length; without a usable bitmap it is divided into units of `unit`.
+  static WriteIntent for_resync(const BitmapView&, Sectors component, Sectors unit, bool clean);
+  // For build-parity: every Unwritten chunk and every one that needs a sync; or every chunk there is.
+  enum class Extent { unwritten, everything };
+  static WriteIntent for_build(const BitmapView&, Sectors component, Sectors unit, Extent);
+
+  // The chunks that are due, in order, and the component sectors of each.
+  const std::vector<std::uint64_t>& due() const { return due_; }
+  SectorRange range_of(std::uint64_t chunk) const;
+  // True if a due chunk's parity is rewritten that a reader might rely on: the array is to be marked dirty first.
+  bool rewrites_promised_parity() const { return rewrites_promised_; }
+  // True if bytes on the members would change although nothing is due (bits left over, stale header).
+  bool wants_tidying() const { return wants_tidying_; }
+
+  // On a degraded array no bit is cleared and events_cleared stays: what follows changes no state any more.
+  void keep_bits() { keeps_bits_ = true; }
+  void start(std::uint64_t chunk);
+  void finish(std::uint64_t chunk, bool data_is_zero, BuiltState);
+  void leave(std::uint64_t chunk);  // it could not be computed: due again
+
+  // Present only where there is a bitmap that is to be written. The events of the superblock that is written with it.
+  std::optional<std::vector<std::byte>> encode(std::uint64_t events);
+  bool has_bitmap() const { return classic_ || lockless_; }
+
+ private:
+  WriteIntent(Sectors component, Sectors chunk) : component_(component), chunk_(chunk) {}
+  static WriteIntent over(const BitmapView&, Sectors component, Sectors unit);
+  void due_everything();
+  void due_from_states();
+
+  Sectors component_;
+  Sectors chunk_;
+  std::optional<bitmap::Classic> classic_;
+  std::optional<bitmap::Lockless> lockless_;
+  std::vector<std::uint64_t> due_;
+  bool rewrites_promised_ = false;
+  bool keeps_bits_ = false;
+  bool wants_tidying_ = false;
+};
+
+}  // namespace mdtool

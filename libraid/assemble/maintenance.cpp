@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "libraid/assemble/maintenance.h"
+
+#include <algorithm>
+
+namespace mdtool {
+
+namespace {
+
+// recovery_cp of 0.90 has 32 bits, and all ones mean clean.
+constexpr Sectors last_checkpoint_0_90(0xfffffffe);
+
+class Runner {
+ public:
+  Runner(const Assembly& a, MaintenancePlan plan, MetadataStages& stages, const Clock& clock, const Run& run)
+      : a_(a), plan_(std::move(plan)), stages_(stages), clock_(clock), run_(run), events_(plan_.events) {
+    report_.chunks_due = plan_.intent.due().size();
+  }
+
+  Result<MaintenanceReport> execute(const parity::Kernels& kernels) {
+    TRY(same, check_identity());
+    TRY(members, sync_members());
+    ParitySync sync(plan_.layout, std::move(members), kernels);
+    TRY(begun, begin());
+    if (plan_.computes) {
+      TRY(done, compute(sync));
+    }
+    add_traffic(sync);
+    if (report_.interrupted) {
+      return report_;
+    }
+    TRY(finished, finish(sync));
+    return report_;
+  }
+
+ private:
+  // The member that was opened for writing is the one that was judged, byte for byte.
+  Status check_identity() const {
+    for (std::size_t i = 0; i < plan_.members.size(); ++i) {
+      const FoundSuperblock& found = *a_.members[plan_.members[i].member].candidate->chosen();
+      const std::vector<std::byte> planned = found.metadata->encode();
+      const WritableMember& m = stages_.members()[i];
+      TRY(now, read_bytes(*m.past_cache, found.metadata->offset_bytes(), planned.size()).in(m.path));
+      if (now != planned) {
+        return Error{ErrorKind::refused, m.path + ": the superblock has changed since it was examined; nothing was written"};
+      }
+    }
+    return Done{};
+  }
+
+  Result<std::vector<SyncMember>> sync_members() const {
+    std::vector<SyncMember> members(a_.slots());
+    for (std::size_t i = 0; i < plan_.members.size(); ++i) {
+      const Member& m = a_.members[plan_.members[i].member];
+      TRY(bad, bad_ranges(m, a_.bitmap));
+      members[plan_.members[i].slot] = {
+          stages_.members()[i].device, m.description().data_offset,
+          m.state == MemberState::recovering ? m.description().recovery_offset : Sectors::max(), std::move(bad)};
+    }
+    return members;
+  }
+
+  // One step of the event counter: bitmap first, then the superblocks, so that the bitmap is never behind.
+  Status write_metadata(const SuperblockChange& change) {
+    TRY(bitmap, write_bitmap(*change.events));
+    std::vector<MemberPatch> stage;
+    for (std::size_t i = 0; i < plan_.members.size(); ++i) {
+      const Metadata& superblock = *a_.members[plan_.members[i].member].candidate->chosen()->metadata;
+      stage.push_back({i, {superblock.offset_bytes(), superblock.changed(change)->encode()}});
+    }
+    return stages_.write(stage);
+  }
+
+  Status write_bitmap(std::uint64_t events) {
+    std::vector<MemberPatch> stage;
+    const auto bytes = plan_.intent.encode(events);
+    for (std::size_t i = 0; bytes && i < plan_.members.size(); ++i) {
+      if (const auto& offset = a_.members[plan_.members[i].member].description().bitmap_offset_bytes) {
+        stage.push_back({i, {*offset, *bytes}});
+      }
+    }
+    return stages_.write(stage);
+  }
+
+  SuperblockChange next_change() {
+    SuperblockChange change;
+    change.events = ++events_;
+    change.utime_seconds = clock_.now_seconds;
+    change.missing_slots = plan_.missing_slots;
+    return change;
+  }
+
+  Status begin() {
+    if (!plan_.missing_slots.empty()) {
+      // In two steps of one: a cut between two members' updates leaves them one event apart, which every reader accepts;
+      // after both an absent member is too far behind to be taken back.
+      for (int step = 0; step < 2; ++step) {
+        TRY(written, write_metadata(next_change()));
+      }
+    }
+    if (plan_.marks_dirty_first) {
+      SuperblockChange dirty = next_change();
+      dirty.resync_offset = Sectors();
+      // Dirty with that mark the kernel would refuse; as in sync the member is simply resynchronised with the others.
+      dirty.recovery = SuperblockChange::Recovery::clear_all_ones;
+      return write_metadata(dirty);
+    }
+    const bool build = plan_.task.kind == MaintenanceTask::Kind::build_parity;
+    return build ? write_bitmap(events_) : Status(Done{});
+  }
+
+  Status compute(ParitySync& sync) {
+    auto checkpoint_due = std::chrono::steady_clock::now() + run_.checkpoint_interval;
+    Progress progress{0, plan_.due_bytes()};
+    for (std::uint64_t chunk : plan_.intent.due()) {
+      const SectorRange range = plan_.intent.range_of(chunk);
+      progress.done_bytes += range.count.bytes();
+      if (range.end() <= plan_.start) {
+        continue;
+      }
+      if (run_.stop.stop_requested()) {
+        report_.interrupted = true;
+        return checkpoint(sync, range.first);
+      }
+      if (std::chrono::steady_clock::now() >= checkpoint_due) {
+        TRY(saved, checkpoint(sync, range.first));
+        checkpoint_due = std::chrono::steady_clock::now() + run_.checkpoint_interval;
+      }
+      auto done = synchronise(sync, chunk, range);
+      if (!done) {
+        // What was done before is kept; the first error is the one to tell.
+        [[maybe_unused]] auto saved = checkpoint(sync, range.first);
+        return done;
+      }
+      if (run_.progress) {
+        run_.progress(progress);
+      }
+    }
+    return Done{};
+  }
+
+  Status synchronise(ParitySync& sync, std::uint64_t chunk, SectorRange range) {
+    plan_.intent.start(chunk);
+    auto outcome = sync.sync(range);
+    if (!outcome) {
+      plan_.intent.leave(chunk);
+      return std::move(outcome).error().in("member sectors from " + std::to_string(range.first.count()));
+    }
+    report_.parity_bytes_wrong += outcome->parity_bytes_wrong;
+    report_.rows_left += outcome->rows_left;
+    ++report_.chunks_synchronised;
+    plan_.intent.finish(chunk, outcome->data_is_zero, plan_.task.built);
+    return Done{};
+  }
+
+  // Everything before `reached` is done: durable first, then said.
+  Status checkpoint(ParitySync& sync, Sectors reached) {
+    TRY(flushed, sync.flush());
+    if (plan_.intent.has_bitmap()) {
+      return write_bitmap(events_);
+    }
+    const bool recordable = a_.bitmap.trust == Trust::absent && plan_.missing_slots.empty() && a_.complete &&
+                            (a_.array().metadata != "0.90" || reached <= last_checkpoint_0_90);
+    if (!recordable) {
+      return Done{};
+    }
+    SuperblockChange change = next_change();
+    change.resync_offset = reached;
+    return write_metadata(change);
+  }
+
+  Status finish(ParitySync& sync) {
+    TRY(flushed, sync.flush());
+    SuperblockChange clean = next_change();
+    clean.resync_offset = Sectors::max();
+    clean.recovery = SuperblockChange::Recovery::clear_all_ones;
+    return write_metadata(clean);
+  }
+
+  void add_traffic(const ParitySync& sync) {
+    for (const PlannedMember& m : plan_.members) {
+      report_.traffic.push_back({m.slot, sync.bytes_read(m.slot), sync.bytes_written(m.slot)});
+    }
+  }
+
+  const Assembly& a_;
+  MaintenancePlan plan_;
+  MetadataStages& stages_;
+  const Clock& clock_;
+  const Run& run_;
+  std::uint64_t events_;
+  MaintenanceReport report_;
+};
+
+}  // namespace
+
+Result<MaintenanceReport> run_maintenance(const Assembly& a, MaintenancePlan plan, MetadataStages& stages,
+                                          const parity::Kernels& kernels, const Clock& clock, const Run& run) {
+  return Runner(a, std::move(plan), stages, clock, run).execute(kernels);
+}
+
+}  // namespace mdtool

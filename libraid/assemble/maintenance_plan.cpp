@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include <algorithm>
+
+#include "libraid/assemble/maintenance.h"
+
+namespace mdtool {
+
+namespace {
+
+// The unit of work and of a checkpoint where no bitmap gives one.
+constexpr Sectors unit_without_bitmap(2048);
+
+Error refused(std::string text) { return {ErrorKind::refused, std::move(text)}; }
+
+Status check_logs(const MemberDescription& d) {
+  if (d.has_journal) {
+    return refused("the array has a journal, which has to be replayed first: start it once with a kernel");
+  }
+  if (d.ppl) {
+    return refused("the array has a partial parity log, which has to be replayed first: start it once with a kernel");
+  }
+  return Done{};
+}
+
+Status check_findings(const Assembly& a) {
+  for (const Finding& f : a.findings) {
+    if (f.effect == Effect::stops_writing) {
+      return refused(f.text);
+    }
+  }
+  for (const Member& m : a.members) {
+    if (m.candidate == nullptr || !m.candidate->chosen()) {
+      continue;
+    }
+    for (const Finding& f : m.candidate->chosen()->findings) {
+      if (f.effect == Effect::stops_writing && (m.state == MemberState::in_sync || m.state == MemberState::recovering)) {
+        return refused(m.candidate->path + ": " + f.text);
+      }
+    }
+  }
+  return Done{};
+}
+
+Status check_redundancy(const Assembly& a, const MaintenanceTask& task) {
+  if (a.complete) {
+    return Done{};
+  }
+  if (task.kind == MaintenanceTask::Kind::build_parity) {
+    return refused("a slot is missing or being rebuilt: parity is built on complete arrays only");
+  }
+  if (!a.clean && !task.forces.dirty_degraded) {
+    return refused(
+        "the array is dirty and degraded: what is missing may come out wrong where writes were in flight; "
+        "--force=dirty-degraded goes on all the same and lists those extents");
+  }
+  return Done{};
+}
+
+class Planner {
+ public:
+  Planner(const Assembly& a, MaintenancePlan& plan) : a_(a), plan_(plan) {}
+
+  Status plan() {
+    members();
+    events();
+    decide();
+    for (PlannedMember& m : plan_.members) {
+      TRY(done, extents(m));
+    }
+    return Done{};
+  }
+
+ private:
+  void members() {
+    for (std::uint32_t slot = 0; slot < a_.slots(); ++slot) {
+      if (a_.in_slot(slot) != nullptr) {
+        plan_.members.push_back({slot, slot, {}});
+      } else {
+        plan_.missing_slots.push_back(slot);
+      }
+    }
+  }
+
+  void events() {
+    for (const PlannedMember& m : plan_.members) {
+      plan_.events = std::max(plan_.events, a_.members[m.member].description().events);
+    }
+    // After a cut the bitmap may be one ahead of the superblocks.
+    if (a_.bitmap.classic && a_.bitmap.trust != Trust::rejected) {
+      plan_.events = std::max(plan_.events, bounded(a_.bitmap.classic->header().events));
+    } else if (a_.bitmap.lockless && a_.bitmap.trust != Trust::rejected) {
+      plan_.events = std::max(plan_.events, bounded(a_.bitmap.lockless->header().events));
+    }
+  }
+
+  // A bitmap far ahead is not a cut but damage, and no reason to let the array's events jump.
+  std::uint64_t bounded(std::uint64_t events) const { return events <= plan_.events + 1 ? events : plan_.events; }
+
+  bool recovery_marks() const {
+    return std::any_of(plan_.members.begin(), plan_.members.end(), [&](const PlannedMember& m) {
+      return a_.members[m.member].description().recovery_is_all_ones();
+    });
+  }
+
+  bool superblocks_differ() const {
+    return std::any_of(plan_.members.begin(), plan_.members.end(), [&](const PlannedMember& m) {
+      const MemberDescription& d = a_.members[m.member].description();
+      return d.events != a_.array().events || d.clean() != a_.clean;
+    });
+  }
+
+  void say(std::string text) { plan_.steps.push_back(std::move(text)); }
+
+  void decide() {
+    const bool build = plan_.task.kind == MaintenanceTask::Kind::build_parity;
+    const std::uint64_t due = plan_.intent.due().size();
+    if (a_.clean && !a_.complete) {
+      return;  // a clean degraded array keeps its bits for the member that is missing
+    }
+    if (due == 0 && (a_.clean || build)) {
+      if (!build && (plan_.intent.wants_tidying() || recovery_marks() || superblocks_differ())) {
+        say("nothing is due; put the bitmap and the superblocks as a clean stop leaves them");
+      }
+      return;
+    }
+    if (!plan_.missing_slots.empty()) {
+      say("mark the missing slots missing on all members, events + 2");
+    }
+    if (plan_.marks_dirty_first) {
+      say("mark the array dirty, so that an interruption is noticed");
+    } else if (build) {
+      say("mark the chunks in the bitmap as being built");
+    }
+    if (plan_.computes) {
+      say("compute parity from data in " + std::to_string(due) + " chunks (" + std::to_string(plan_.due_bytes()) +
+          " bytes on each member), write it where it is wrong");
+    } else {
+      say("compute nothing: no redundancy is left; all bits stay set");
+    }
+    say(std::string("write the bitmap and the superblocks: clean, events ") + std::to_string(plan_.events + 1) + " or more");
+  }
+
+  Status extents(PlannedMember& p) {
+    const Member& m = a_.members[p.member];
+    const MemberDescription& d = m.description();
+    const Metadata& superblock = *m.candidate->chosen()->metadata;
+    p.extents.push_back({superblock.offset_bytes(), superblock.encode().size(), "superblock"});
+    if (plan_.intent.has_bitmap() && d.bitmap_offset_bytes) {
+      WriteIntent probe = plan_.intent;
+      const std::uint64_t length = probe.encode(plan_.events)->size();
+      if (length > d.bitmap_room_bytes) {
+        return refused(m.candidate->path + ": the bitmap of " + std::to_string(length) + " bytes does not fit there");
+      }
+      p.extents.push_back({*d.bitmap_offset_bytes, length, "bitmap"});
+    }
+    if (!plan_.computes) {
+      return Done{};
+    }
+    for (std::uint64_t chunk : plan_.intent.due()) {
+      const SectorRange range = plan_.intent.range_of(chunk);
+      const std::uint64_t first = (d.data_offset + range.first).bytes();
+      if (p.extents.back().purpose == "parity" && p.extents.back().offset_bytes + p.extents.back().length_bytes == first) {
+        p.extents.back().length_bytes += range.count.bytes();
+      } else {
+        p.extents.push_back({first, range.count.bytes(), "parity"});
+      }
+    }
+    return Done{};
+  }
+
+  const Assembly& a_;
+  MaintenancePlan& plan_;
+};
+
+WriteIntent intent_for(const Assembly& a, const Layout& layout, const MaintenanceTask& task) {
+  const Sectors component = layout.geometry().component_size;
+  return task.kind == MaintenanceTask::Kind::resync
+             ? WriteIntent::for_resync(a.bitmap, component, unit_without_bitmap, a.clean)
+             : WriteIntent::for_build(a.bitmap, component, unit_without_bitmap, task.extent);
+}
+
+}  // namespace
+
+std::uint64_t MaintenancePlan::due_bytes() const {
+  std::uint64_t bytes = 0;
+  for (std::uint64_t chunk : intent.due()) {
+    bytes += intent.range_of(chunk).count.bytes();
+  }
+  return bytes;
+}
+
+Result<MaintenancePlan> plan_maintenance(const Assembly& a, const MaintenanceTask& task) {
+  TRY(layout, workable_layout(a));
+  TRY(logs, check_logs(a.array()));
+  TRY(findings, check_findings(a));
+  TRY(redundancy, check_redundancy(a, task));
+  std::uint32_t missing_redundancy = a.slots() - a.in_sync_count();
+  if (missing_redundancy > layout.parity_disks()) {
+    return refused("too few members: " + std::to_string(a.in_sync_count()) + " in sync, " +
+                   std::to_string(layout.data_disks()) + " are needed");
+  }
+  const bool build = task.kind == MaintenanceTask::Kind::build_parity;
+  if (build && !a.clean) {
+    return refused("the array is dirty: run mdtool resync first");
+  }
+  if (build && task.extent == WriteIntent::Extent::unwritten && a.bitmap.kind != bitmap::Kind::lockless) {
+    return refused("only a lockless bitmap knows of regions never written; --all rebuilds all parity");
+  }
+  if (build && a.bitmap.trust == Trust::rejected) {
+    return refused("the kernel would not start the array with this bitmap, and what it says is not believed: cure that first");
+  }
+  MaintenancePlan plan{layout, task, intent_for(a, layout, task), {}, {}, {}, true, false, 0, {}, {}};
+  plan.computes = missing_redundancy < layout.parity_disks();
+  plan.marks_dirty_first = a.clean && plan.intent.rewrites_promised_parity() && !plan.intent.due().empty();
+  plan.uncertain = uncertain_extents(a, layout);
+  if (!a.complete) {
+    plan.intent.keep_bits();
+  }
+  const bool checkpoint_counts = !build && a.bitmap.trust == Trust::absent && a.complete && !a.clean;
+  if (checkpoint_counts && a.array().resync_offset < layout.geometry().component_size) {
+    plan.start = unit_without_bitmap * (a.array().resync_offset / unit_without_bitmap);
+  }
+  Planner planner(a, plan);
+  TRY(planned, planner.plan());
+  return plan;
+}
+
+}  // namespace mdtool

@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// Whether, and at what price, the kernel and mdadm would start an array: the verdict and its reasons.
+#pragma once
+
+#include "libraid/assemble/assembly.h"
+
+namespace mdtool {
+
+// Fills in verdict, reasons and the findings that belong to them. Everything else of the assembly must be there.
+void judge_start(Assembly&);
+
+}  // namespace mdtool

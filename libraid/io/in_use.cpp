@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "libraid/io/in_use.h"
+
+#include <sys/sysmacros.h>
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+
+namespace mdtool {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::string text_of(const fs::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+}
+
+std::string first_line(const fs::path& path) {
+  const std::string text = text_of(path);
+  return text.substr(0, text.find('\n'));
+}
+
+std::vector<std::string_view> split(std::string_view text, std::string_view separators) {
+  std::vector<std::string_view> words;
+  while (!text.empty()) {
+    const std::size_t end = std::min(text.find_first_of(separators), text.size());
+    if (end > 0) {
+      words.push_back(text.substr(0, end));
+    }
+    text.remove_prefix(std::min(end + 1, text.size()));
+  }
+  return words;
+}
+
+bool is_octal(std::string_view digits) {
+  return digits.size() == 3 && digits[0] <= '3' &&
+         std::all_of(digits.begin(), digits.end(), [](char c) { return c >= '0' && c <= '7'; });
+}
+
+// Undoes mangle_path() of fs/seq_file.c: blanks and backslashes are written as \ooo.
+std::string unmangled(std::string_view text) {
+  std::string plain;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (text[i] == '\\' && is_octal(text.substr(i + 1, 3))) {
+      plain += static_cast<char>((text[i + 1] - '0') * 64 + (text[i + 2] - '0') * 8 + (text[i + 3] - '0'));
+      i += 3;
+    } else {
+      plain += text[i];
+    }
+  }
+  return plain;
+}
+
+std::optional<std::uint32_t> number(std::string_view text) {
+  std::uint32_t value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  return error == std::errc() && end == text.data() + text.size() ? std::optional(value) : std::nullopt;
+}
+
+struct DeviceNumber {
+  std::uint32_t major = 0, minor = 0;
+  std::string text() const { return std::to_string(major) + ":" + std::to_string(minor); }
+  FileIdentity identity() const { return {.rdev = makedev(major, minor), .block_device = true}; }
+};
+
+std::optional<DeviceNumber> device_number(std::string_view text) {
+  const std::size_t colon = text.find(':');
+  if (colon == std::string_view::npos) {
+    return std::nullopt;
+  }
+  const auto major = number(text.substr(0, colon));
+  const auto minor = number(text.substr(colon + 1));
+  return major && minor ? std::optional(DeviceNumber{*major, *minor}) : std::nullopt;
+}
+
+bool is_same(const FileIdentity& identity, const std::string& path) {
+  const auto other = identify(path);
+  return other && *other == identity;
+}
+
+std::optional<std::string> mounted(const FileIdentity& identity, const SystemPaths& system) {
+  for (const Mount& mount : mounts(system)) {
+    const bool by_number = identity.block_device && identity.rdev == makedev(mount.major, mount.minor);
+    // btrfs and others have a number of their own. Only /dev is looked at: a path on a dead server would hang.
+    if (by_number || (mount.source.starts_with("/dev/") && is_same(identity, mount.source))) {
+      return "mounted on " + mount.mount_point;
+    }
+  }
+  return std::nullopt;
+}
+
+std::optional<std::string> swapped(const FileIdentity& identity, const SystemPaths& system) {
+  for (const std::string& path : parse_swaps(text_of(system.proc + "/swaps"))) {
+    if (is_same(identity, path)) {
+      return "in use as swap";
+    }
+  }
+  return std::nullopt;
+}
+
+std::vector<fs::path> entries(const fs::path& folder) {
+  std::error_code error;
+  std::vector<fs::path> found;
+  for (fs::directory_iterator it(folder, error), end; !error && it != end; it.increment(error)) {
+    found.push_back(it->path());
+  }
+  std::sort(found.begin(), found.end());
+  return found;
+}
+
+// md, device-mapper and bcache leave a link to themselves here (bd_link_disk_holder() in block/holder.c).
+std::optional<std::string> held(const fs::path& sysfs_device) {
+  const std::vector<fs::path> holders = entries(sysfs_device / "holders");
+  if (holders.empty()) {
+    return std::nullopt;
+  }
+  return "held by " + holders.front().filename().string();
+}
+
+std::optional<std::string> backing_loop(const FileIdentity& identity, const SystemPaths& system) {
+  for (const fs::path& disk : entries(system.sys + "/block")) {
+    if (!disk.filename().string().starts_with("loop")) {
+      continue;
+    }
+    const std::string file = first_line(disk / "loop" / "backing_file");
+    if (!file.empty() && is_same(identity, file)) {
+      return "backing /dev/" + disk.filename().string();
+    }
+  }
+  return std::nullopt;
+}
+
+std::optional<std::string> partition_holder(const fs::path& sysfs_disk, const SystemPaths& system) {
+  std::error_code error;
+  for (const fs::path& entry : entries(sysfs_disk)) {
+    const auto partition = device_number(first_line(entry / "dev"));
+    if (!partition || !fs::exists(entry / "partition", error)) {
+      continue;
+    }
+    if (const auto by = holder(partition->identity(), system)) {
+      return "its partition " + entry.filename().string() + " is " + *by;
+    }
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+std::vector<Mount> parse_mountinfo(std::string_view text) {
+  // id parent major:minor root mount-point options [optional fields] - type source super-options
+  constexpr std::size_t number_at = 2;
+  constexpr std::size_t mount_point_at = 4;
+  constexpr std::size_t first_optional = 6;
+  std::vector<Mount> found;
+  for (const std::string_view line : split(text, "\n")) {
+    const std::vector<std::string_view> words = split(line, " ");
+    if (words.size() < first_optional) {
+      continue;
+    }
+    const auto dash = std::find(words.begin() + first_optional, words.end(), "-");
+    const auto device = device_number(words[number_at]);
+    if (!device || std::distance(dash, words.end()) < 3) {
+      continue;
+    }
+    found.push_back(
+        {device->major, device->minor, unmangled(words[mount_point_at]), unmangled(dash[1]), unmangled(dash[2])});
+  }
+  return found;
+}
+
+std::vector<std::string> parse_swaps(std::string_view text) {
+  std::vector<std::string> paths;
+  for (const std::string_view line : split(text, "\n")) {
+    const std::vector<std::string_view> words = split(line, " \t");
+    // The first line is a heading: "Filename Type Size Used Priority".
+    if (!words.empty() && words.front().starts_with('/')) {
+      paths.push_back(unmangled(words.front()));
+    }
+  }
+  return paths;
+}
+
+std::vector<Mount> mounts(const SystemPaths& system) {
+  return parse_mountinfo(text_of(system.proc + "/self/mountinfo"));
+}
+
+std::optional<std::string> holder(const FileIdentity& identity, const SystemPaths& system) {
+  if (auto by = mounted(identity, system)) {
+    return by;
+  }
+  if (auto by = swapped(identity, system)) {
+    return by;
+  }
+  if (auto by = backing_loop(identity, system)) {
+    return by;
+  }
+  if (!identity.block_device) {
+    return std::nullopt;
+  }
+  const DeviceNumber device{major(identity.rdev), minor(identity.rdev)};
+  const fs::path sysfs_device = fs::path(system.sys) / "dev" / "block" / device.text();
+  if (auto by = held(sysfs_device)) {
+    return by;
+  }
+  return partition_holder(sysfs_device, system);
+}
+
+}  // namespace mdtool

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// The undo file: what metadata was before a run of mdtool and what it became, stage by stage, durable before a member
+// is written. Knows bytes and their places; not what they mean, and it writes no member.
+//
+// The file is a valid zstd stream: before each checksummed frame a skippable frame says how long it is.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "libmeta/source.h"
+#include "libraid/io/descriptor.h"
+
+namespace mdtool {
+
+struct UndoMember {
+  std::string path;
+  std::uint64_t size_bytes = 0;
+  std::string identity;  // the caller's: by what it knows this member again
+};
+
+struct UndoRecord {
+  std::uint32_t member = 0;
+  std::uint64_t offset_bytes = 0;
+  std::vector<std::byte> before, after;  // of one length
+};
+
+struct UndoContents {
+  std::string command_line;
+  std::vector<UndoMember> members;
+  std::vector<UndoRecord> records;  // in the order in which they were appended
+  bool tail_dropped = false;        // the last frame was torn: its append() never returned
+};
+
+class UndoFile {
+ public:
+  // A new file of mode 0600; missing folders are made with mode 0700. Refuses a path where anything is.
+  static Result<UndoFile> create(const std::string& path, const std::string& command_line,
+                                 std::vector<UndoMember> members);
+
+  // Durable when it returns. Call it before the stage is written to any member. After a failure every later call fails.
+  Status append(std::span<const UndoRecord> records);
+  const std::string& path() const { return path_; }
+
+ private:
+  UndoFile(std::string path, Descriptor fd, std::vector<UndoMember> members);
+  Status append_frame(std::span<const std::byte> raw);
+
+  std::string path_;
+  Descriptor fd_;
+  std::vector<UndoMember> members_;
+  std::uint32_t frames_ = 0;
+  std::uint64_t file_bytes_ = 0;
+  std::uint64_t raw_bytes_ = 0;
+  bool failed_ = false;
+};
+
+Result<UndoContents> read_undo_file(const std::string& path);
+// The same from the bytes of such a file.
+Result<UndoContents> decode_undo_file(std::span<const std::byte> file);
+
+// What to write to get back to the very first `before`, by member and offset; empty if that is what is there.
+// `members` are the members of the file, in its order. Refuses, naming member and offset, unless every touched sector
+// holds one of its versions in the file: a crash between two sectors of a stage is covered, a foreign write is not.
+Result<std::vector<UndoRecord>> undo_plan(const UndoContents& contents, std::span<const Source* const> members);
+
+// Where undo files go, as the environment says it.
+struct UndoPlace {
+  std::optional<std::string> xdg_state_home;
+  std::optional<std::string> home;
+  std::uint64_t now_seconds = 0;
+  std::uint64_t process = 0;
+};
+
+// $XDG_STATE_HOME/mdtool/undo/20260131T235959Z-1234.undo, below ~/.local/state where that is not set.
+Result<std::string> default_undo_path(const UndoPlace& place);
+
+}  // namespace mdtool

@@ -1,0 +1,388 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// resync and build-parity on arrays that a kernel made, with the power cut after every write.
+#include "libraid/assemble/maintenance.h"
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <set>
+
+#include "libraid/io/memory.h"
+#include "tests/raid/fixture.h"
+#include "tests/raid/plain_rows.h"
+
+namespace mdtool {
+namespace {
+
+using test::Image;
+
+const parity::Kernels& kernels() { return *parity::supported_kernels().front(); }
+
+struct Event {
+  std::size_t member;
+  bool flush;
+  std::uint64_t offset;
+  std::vector<std::byte> bytes;
+};
+
+// Writes go to memory and into a log that all members share.
+class RecordingDevice final : public BlockDevice {
+ public:
+  RecordingDevice(Image image, std::size_t member, std::vector<Event>& log)
+      : memory_(std::move(image)), member_(member), log_(&log) {}
+  std::uint64_t size_bytes() const override { return memory_.size_bytes(); }
+  Status read(std::uint64_t offset, std::span<std::byte> out) const override { return memory_.read(offset, out); }
+  Status write(std::uint64_t offset, std::span<const std::byte> in) override {
+    log_->push_back({member_, false, offset, {in.begin(), in.end()}});
+    return memory_.write(offset, in);
+  }
+  Status flush() override {
+    log_->push_back({member_, true, 0, {}});
+    return Done{};
+  }
+
+ private:
+  MemoryDevice memory_;
+  std::size_t member_;
+  std::vector<Event>* log_;
+};
+
+class Machine {
+ public:
+  explicit Machine(const std::vector<Image>& images) {
+    for (std::size_t i = 0; i < images.size(); ++i) {
+      devices_.push_back(std::make_unique<RecordingDevice>(images[i], i, log_));
+    }
+    look();
+  }
+
+  void look() {
+    candidates_.clear();
+    for (std::size_t i = 0; i < devices_.size(); ++i) {
+      auto c = inspect("m" + std::to_string(i), std::to_string(i), *devices_[i], *devices_[i]);
+      ASSERT_TRUE(c);
+      candidates_.push_back(std::move(*c));
+    }
+    arrays_ = assemble(candidates_);
+    ASSERT_EQ(arrays_.size(), 1U);
+  }
+
+  const Assembly& array() const { return arrays_.front(); }
+  Layout layout() const { return *workable_layout(array()); }
+  const std::vector<Event>& log() const { return log_; }
+
+  std::vector<Image> images() const {
+    std::vector<Image> out;
+    for (const auto& d : devices_) {
+      out.push_back(*read_bytes(*d, 0, d->size_bytes()));
+    }
+    return out;
+  }
+
+  Result<MaintenanceReport> run(const MaintenanceTask& task, const mdtool::Run& how = {}) {
+    TRY(plan, plan_maintenance(array(), task));
+    if (plan.nothing_to_do()) {
+      return MaintenanceReport{};
+    }
+    static int number = 0;
+    const std::string path = std::filesystem::temp_directory_path() /
+                             ("mdtool-maintenance-" + std::to_string(getpid()) + "-" + std::to_string(number++));
+    std::vector<std::unique_ptr<FencedDevice>> fences;
+    std::vector<WritableMember> members;
+    std::vector<UndoMember> named;
+    for (const PlannedMember& m : plan.members) {
+      RecordingDevice& device = *devices_[static_cast<std::size_t>(std::stoi(array().members[m.member].candidate->identity))];
+      fences.push_back(std::make_unique<FencedDevice>(device, m.extents));
+      members.push_back({"m", fences.back().get(), &device});
+      named.push_back({"m", device.size_bytes(), ""});
+    }
+    auto undo = UndoFile::create(path, "test", named);
+    std::filesystem::remove(path);
+    if (!undo) {
+      return undo.error();
+    }
+    MetadataStages stages(members, *undo);
+    return run_maintenance(array(), plan, stages, kernels(), {1700000000}, how);
+  }
+
+  std::vector<const Source*> data_sources() const {
+    std::vector<const Source*> out;
+    for (std::uint32_t slot = 0; slot < array().slots(); ++slot) {
+      out.push_back(array().in_slot(slot)->candidate->data);
+    }
+    return out;
+  }
+
+  bool row_right(Sectors sector) const {
+    return test::row_is_right(layout(), data_sources(), array().array().data_offset, sector);
+  }
+
+  std::vector<std::byte> content() const {
+    auto open = open_for_reading(array(), {}, kernels());
+    EXPECT_TRUE(open);
+    std::vector<std::byte> out(open->array.size_bytes());
+    EXPECT_TRUE(open->array.read(0, out));
+    return out;
+  }
+
+ private:
+  std::vector<Event> log_;
+  std::vector<std::unique_ptr<RecordingDevice>> devices_;
+  std::vector<Candidate> candidates_;
+  std::vector<Assembly> arrays_;
+};
+
+MaintenanceTask resync_task() { return {}; }
+
+MaintenanceTask build_task(WriteIntent::Extent extent, BuiltState built = BuiltState::automatic) {
+  MaintenanceTask task;
+  task.kind = MaintenanceTask::Kind::build_parity;
+  task.extent = extent;
+  task.built = built;
+  return task;
+}
+
+// Rows that are in a chunk which counts as in sync now: wrong parity there would never be found again by a resync.
+void expect_promised_rows_right(const Machine& machine, const std::set<std::uint64_t>& wrong_from_the_start) {
+  const Assembly& a = machine.array();
+  const Sectors component = machine.layout().geometry().component_size;
+  const WriteIntent intent = WriteIntent::for_resync(a.bitmap, component, Sectors(2048), a.clean);
+  std::set<std::uint64_t> due(intent.due().begin(), intent.due().end());
+  const Sectors chunk = intent.due().empty() && !intent.has_bitmap() ? component : intent.range_of(0).count;
+  for (Sectors sector; sector < component; sector += Sectors(8)) {
+    const std::uint64_t index = sector / chunk;
+    const bool unwritten = a.bitmap.lockless && a.bitmap.lockless->raw(index) == 0;
+    if (due.contains(index) || unwritten || wrong_from_the_start.contains(sector.count())) {
+      continue;
+    }
+    ASSERT_TRUE(machine.row_right(sector)) << "sector " << sector.count() << " clean " << a.clean;
+  }
+}
+
+std::set<std::uint64_t> wrong_and_not_due(const Machine& machine) {
+  const Assembly& a = machine.array();
+  const Sectors component = machine.layout().geometry().component_size;
+  const WriteIntent intent = WriteIntent::for_resync(a.bitmap, component, Sectors(2048), a.clean);
+  std::set<std::uint64_t> wrong;
+  for (Sectors sector; sector < component; sector += Sectors(8)) {
+    if (!machine.row_right(sector)) {
+      wrong.insert(sector.count());
+    }
+  }
+  for (std::uint64_t chunk : intent.due()) {
+    const SectorRange r = intent.range_of(chunk);
+    wrong.erase(wrong.lower_bound(r.first.count()), wrong.lower_bound(r.end().count()));
+  }
+  return wrong;
+}
+
+enum class Lost { nothing, all_unflushed, one_members_unflushed };
+
+// What is on the members after `count` events and a power cut.
+std::vector<Image> after_cut(std::vector<Image> images, const std::vector<Event>& log, std::size_t count, Lost lost) {
+  const std::size_t unlucky = count % images.size();
+  for (std::size_t i = 0; i < count; ++i) {
+    const Event& e = log[i];
+    if (e.flush) {
+      continue;
+    }
+    bool durable = lost == Lost::nothing || (lost == Lost::one_members_unflushed && e.member != unlucky);
+    for (std::size_t j = i + 1; j < count && !durable; ++j) {
+      durable = log[j].flush && log[j].member == e.member;
+    }
+    if (durable) {
+      std::copy(e.bytes.begin(), e.bytes.end(), images[e.member].begin() + static_cast<std::ptrdiff_t>(e.offset));
+    }
+  }
+  return images;
+}
+
+// Of every run: as many moments, each with three ways to lose what was not flushed.
+constexpr std::size_t cut_points = 12;
+
+struct Case {
+  std::string fixture;
+  MaintenanceTask task;
+};
+
+class PowerCut : public testing::TestWithParam<Case> {};
+
+TEST_P(PowerCut, AnywhereLeavesAnArrayThatTheSameCommandFinishes) {
+  const std::vector<Image> start = test::load_fixture(GetParam().fixture);
+  Machine machine(start);
+  const auto content = machine.content();
+  const auto wrong = wrong_and_not_due(machine);
+  mdtool::Run often;
+  often.checkpoint_interval = std::chrono::milliseconds(0);
+  auto report = machine.run(GetParam().task, often);
+  ASSERT_TRUE(report) << report.error().text;
+  ASSERT_GT(machine.log().size(), 8U);
+  const std::size_t step = std::max<std::size_t>(1, machine.log().size() / (cut_points * MDTOOL_TEST_SCALE));
+  for (std::size_t count = 1; count <= machine.log().size(); count += step) {
+    for (Lost lost : {Lost::nothing, Lost::all_unflushed, Lost::one_members_unflushed}) {
+      SCOPED_TRACE(std::to_string(count) + " events, lost " + std::to_string(static_cast<int>(lost)));
+      Machine cut(after_cut(start, machine.log(), count, lost));
+      ASSERT_TRUE(cut.array().complete);
+      ASSERT_EQ(cut.array().verdict, Verdict::assembles);
+      ASSERT_EQ(cut.content(), content);
+      expect_promised_rows_right(cut, wrong);
+      auto again = cut.run(resync_task());
+      ASSERT_TRUE(again) << again.error().text;
+      cut.look();
+      ASSERT_TRUE(cut.array().clean);
+      ASSERT_EQ(cut.content(), content);
+      expect_promised_rows_right(cut, wrong);
+      const std::size_t events = cut.log().size();
+      auto third = cut.run(resync_task());
+      ASSERT_TRUE(third);
+      ASSERT_EQ(cut.log().size(), events) << "the second resync wrote something";
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Fixtures, PowerCut,
+    testing::Values(Case{"1.2-raid5-4-none-crash", resync_task()}, Case{"1.2-raid5-4-classic-crash", resync_task()},
+                    Case{"1.2-raid5-4-lockless-crash", resync_task()}, Case{"1.2-raid6-5-lockless-crash", resync_task()},
+                    Case{"1.2-raid5-4-lockless-mixed-crash", resync_task()},
+                    Case{"1.2-raid6-5-lockless-unwritten", build_task(WriteIntent::Extent::unwritten)},
+                    Case{"1.2-raid6-5-lockless-unwritten", build_task(WriteIntent::Extent::everything)},
+                    Case{"1.2-raid6-5-classic-clean", build_task(WriteIntent::Extent::everything)},
+                    Case{"1.2-raid5-4-none-clean", build_task(WriteIntent::Extent::everything)}),
+    [](const auto& case_info) {
+      std::string name = case_info.param.fixture + "_" + std::to_string(case_info.index);
+      std::replace_if(name.begin(), name.end(), [](char c) { return c == '.' || c == '-'; }, '_');
+      return name;
+    });
+
+TEST(Maintenance, BuildParityMakesEveryRowRightAndLeavesNothingUnwritten) {
+  for (BuiltState built : {BuiltState::automatic, BuiltState::clean_unwritten, BuiltState::clean}) {
+    Machine machine(test::load_fixture("1.2-raid6-5-lockless-unwritten"));
+    const auto before = machine.content();
+    const bitmap::StateCounts was = machine.array().bitmap.lockless->counts();
+    ASSERT_GT(was.by_state[0], 0U);
+    std::set<std::uint64_t> clean_before;
+    for (std::uint64_t i = 0; i < machine.array().bitmap.lockless->chunks(); ++i) {
+      if (machine.array().bitmap.lockless->raw(i) == 1) {
+        clean_before.insert(i);
+      }
+    }
+    ASSERT_TRUE(machine.run(build_task(WriteIntent::Extent::unwritten, built)));
+    machine.look();
+    const bitmap::StateCounts now = machine.array().bitmap.lockless->counts();
+    EXPECT_EQ(now.by_state[0], 0U);
+    EXPECT_EQ(now.by_state[1] + now.by_state[7], machine.array().bitmap.lockless->chunks());
+    if (built == BuiltState::clean) {
+      EXPECT_EQ(now.by_state[7], 0U);
+    } else if (built == BuiltState::clean_unwritten) {
+      EXPECT_EQ(now.by_state[7], was.by_state[0] + was.by_state[7]);
+    }
+    // A chunk that the kernel called Clean may have been left wrong by the kernel: its sync can stop after one row.
+    const Sectors chunk = machine.array().bitmap.chunk();
+    for (Sectors sector; sector < machine.layout().geometry().component_size; sector += Sectors(1)) {
+      ASSERT_TRUE(clean_before.contains(sector / chunk) || machine.row_right(sector)) << sector.count();
+    }
+    EXPECT_EQ(machine.content(), before);
+    ASSERT_TRUE(machine.run(build_task(WriteIntent::Extent::everything, built)));
+    machine.look();
+    for (Sectors sector; sector < machine.layout().geometry().component_size; sector += Sectors(1)) {
+      ASSERT_TRUE(machine.row_right(sector)) << sector.count();
+    }
+    EXPECT_EQ(machine.content(), before);
+    for (const Member& m : machine.array().members) {
+      EXPECT_EQ(m.description().events, machine.array().bitmap.lockless->header().events);
+    }
+  }
+}
+
+TEST(Maintenance, ResyncTouchesOnlyWhatIsDue) {
+  for (const std::string name : {"1.2-raid5-4-classic-crash", "1.2-raid5-4-lockless-mixed-crash", "1.2-raid4-4-lockless-crash"}) {
+    SCOPED_TRACE(name);
+    std::vector<Image> images = test::load_fixture(name);
+    Machine before(images);
+    const WriteIntent intent =
+        WriteIntent::for_resync(before.array().bitmap, before.layout().geometry().component_size, Sectors(2048), false);
+    ASSERT_FALSE(intent.due().empty());
+    std::set<std::uint64_t> due(intent.due().begin(), intent.due().end());
+    std::uint64_t outside = 0;
+    while (due.contains(outside)) {
+      ++outside;
+    }
+    // Wrong parity inside of the first due chunk, and in one that is not due.
+    const Sectors data_offset = before.array().array().data_offset;
+    for (std::uint64_t chunk : {*due.begin(), outside}) {
+      const Sectors at = intent.range_of(chunk).first;
+      const std::uint32_t p = before.layout().parity(at / before.layout().geometry().chunk).p;
+      const auto member = static_cast<std::size_t>(std::stoi(before.array().in_slot(p)->candidate->identity));
+      images[member][(data_offset + at).bytes()] ^= std::byte{1};
+    }
+    Machine machine(images);
+    auto report = machine.run(resync_task());
+    ASSERT_TRUE(report) << report.error().text;
+    machine.look();
+    EXPECT_TRUE(machine.row_right(intent.range_of(*due.begin()).first));
+    const std::vector<Image> after = machine.images();
+    const Sectors untouched = data_offset + intent.range_of(outside).first;
+    for (std::size_t i = 0; i < images.size(); ++i) {
+      const auto from = static_cast<std::ptrdiff_t>(untouched.bytes());
+      EXPECT_TRUE(std::equal(images[i].begin() + from, images[i].begin() + from + 65536, after[i].begin() + from));
+    }
+    const std::uint64_t most = intent.due().size() * intent.range_of(0).count.bytes();
+    for (const MemberTraffic& t : report->traffic) {
+      EXPECT_GT(t.bytes_read, 0U);
+      EXPECT_LE(t.bytes_read, most);
+      EXPECT_LE(t.bytes_written, most);
+    }
+  }
+}
+
+TEST(Maintenance, AFailingMemberEndsTheRunAndNothingIsClaimed) {
+  const std::vector<Image> start = test::load_fixture("1.2-raid5-4-lockless-crash");
+  Machine machine(start);
+  mdtool::Run stop;
+  std::stop_source source;
+  source.request_stop();
+  stop.stop = source.get_token();
+  auto report = machine.run(resync_task(), stop);
+  ASSERT_TRUE(report);
+  EXPECT_TRUE(report->interrupted);
+  machine.look();
+  EXPECT_FALSE(machine.array().clean);
+  ASSERT_TRUE(machine.run(resync_task()));
+  machine.look();
+  EXPECT_TRUE(machine.array().clean);
+}
+
+TEST(Maintenance, DirtyAndDegradedIsRefusedUnlessForced) {
+  std::vector<Image> images = test::load_fixture("1.2-raid6-5-lockless-crash");
+  Machine whole(images);
+  images.erase(images.begin() + 1);
+  Machine machine(images);
+  auto refused = machine.run(resync_task());
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().kind, ErrorKind::refused);
+  EXPECT_TRUE(machine.log().empty());
+
+  MaintenanceTask forced = resync_task();
+  forced.forces.dirty_degraded = true;
+  const std::uint64_t events = machine.array().array().events;
+  const auto bits = machine.array().bitmap.lockless->counts();
+  auto report = machine.run(forced);
+  ASSERT_TRUE(report) << report.error().text;
+  machine.look();
+  EXPECT_TRUE(machine.array().clean);
+  EXPECT_EQ(machine.array().verdict, Verdict::degraded);
+  EXPECT_GE(machine.array().array().events, events + 2);
+  const auto now = machine.array().bitmap.lockless->counts();
+  EXPECT_GE(now.by_state[2] + now.by_state[3] + now.by_state[4], bits.by_state[2] + bits.by_state[3] + bits.by_state[4]);
+  // The member that was away is not taken back as good.
+  std::vector<Image> together = machine.images();
+  together.push_back(whole.images()[1]);
+  Machine later(together);
+  EXPECT_FALSE(later.array().complete);
+  EXPECT_EQ(later.array().members.back().state, MemberState::stale);
+}
+
+}  // namespace
+}  // namespace mdtool
