@@ -10,6 +10,9 @@ namespace {
 // recovery_cp of 0.90 has 32 bits, and all ones mean clean.
 constexpr Sectors last_checkpoint_0_90(0xfffffffe);
 
+// A checkpoint at most after another 1/64 of the time that the run has taken.
+constexpr int checkpoint_part = 64;
+
 class Runner {
  public:
   Runner(const Assembly& a, MaintenancePlan plan, MetadataStages& stages, const Clock& clock, const Run& run)
@@ -110,7 +113,8 @@ class Runner {
   }
 
   Status compute(ParitySync& sync) {
-    auto checkpoint_due = std::chrono::steady_clock::now() + run_.checkpoint_interval;
+    const auto began = std::chrono::steady_clock::now();
+    auto checkpoint_due = began + run_.checkpoint_interval;
     Progress progress{0, plan_.due_bytes()};
     for (std::uint64_t chunk : plan_.intent.due()) {
       const SectorRange range = plan_.intent.range_of(chunk);
@@ -124,7 +128,10 @@ class Runner {
       }
       if (std::chrono::steady_clock::now() >= checkpoint_due) {
         TRY(saved, checkpoint(sync, range.first));
-        checkpoint_due = std::chrono::steady_clock::now() + run_.checkpoint_interval;
+        // The longer it has run, the rarer: what a kill costs stays a small part of what was done.
+        const auto now = std::chrono::steady_clock::now();
+        checkpoint_due = now + std::max<std::chrono::steady_clock::duration>(run_.checkpoint_interval,
+                                                                            (now - began) / checkpoint_part);
       }
       auto done = synchronise(sync, chunk, range);
       if (!done) {

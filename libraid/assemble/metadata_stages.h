@@ -29,7 +29,7 @@ class MetadataStages {
   MetadataStages(std::vector<WritableMember> members, UndoFile& undo) : members_(std::move(members)), undo_(&undo) {}
 
   const std::vector<WritableMember>& members() const { return members_; }
-  // In the order given. Bytes that are on the member already are not written again.
+  // In the order given. Sectors that are on the member already are not written again.
   Status write(std::span<const MemberPatch> stage);
 
  private:

@@ -127,6 +127,11 @@ Result<Layout> workable_layout(const Assembly& a) {
   if (d.level != 4 && d.level != 5 && d.level != 6) {
     return refused("level " + level_name(d.level).value_or(std::to_string(d.level)) + " is not supported by this command");
   }
+  // Nothing behind this is sized by a number that no member backs.
+  if (d.size > d.data_size) {
+    return refused("the superblock's size of " + std::to_string(d.size.count()) + " sectors is more than the " +
+                   std::to_string(d.data_size.count()) + " that its member has for data");
+  }
   auto layout = Layout::of({d.level, d.layout, d.raid_disks, d.chunk, d.size});
   if (!layout) {
     return refused(layout.error().text);

@@ -279,7 +279,10 @@ std::uint64_t Assembly::array_bytes() const {
     case 10:
       return raid10_array_bytes(d);
     default: {
-      auto layout = Layout::of({d.level, d.layout, d.raid_disks, d.chunk, d.size});
+      // While a reshape goes on both geometries have to hold the array.
+      const std::int64_t before = static_cast<std::int64_t>(d.raid_disks) - (d.reshape ? d.reshape->delta_disks : 0);
+      const auto slots = static_cast<std::uint32_t>(std::clamp<std::int64_t>(before, 0, d.raid_disks));
+      auto layout = Layout::of({d.level, d.layout, slots, d.chunk, d.size});
       return layout ? layout->array_size().bytes() : 0;
     }
   }

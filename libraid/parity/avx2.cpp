@@ -226,10 +226,7 @@ void multiply_add(std::span<const Block> sources, std::span<const std::uint8_t> 
 // ---- GFNI: any coefficient costs one instruction, so that no order of the exponents is better than another ----
 
 [[gnu::target("avx2,gfni"), gnu::always_inline]] inline Vector matrix_of(std::uint8_t coefficient) {
-  Vector matrix = _mm256_set1_epi64x(static_cast<long long>(affine_matrices[coefficient]));
-  // clang 14 can fold the broadcast into the 512-bit instruction and then multiplies by something else.
-  asm("" : "+x"(matrix));
-  return matrix;
+  return _mm256_set1_epi64x(static_cast<long long>(affine_matrices[coefficient]));
 }
 
 [[gnu::target("avx2,gfni"), gnu::always_inline]] inline Vector times(Vector v, Vector matrix) {

@@ -254,7 +254,7 @@ void multiply_add(std::span<const Block> sources, std::span<const std::uint8_t> 
 
 [[gnu::target("avx512f,avx512bw,gfni"), gnu::always_inline]] inline Vector matrix_of(std::uint8_t coefficient) {
   Vector matrix = _mm512_set1_epi64(static_cast<long long>(affine_matrices[coefficient]));
-  // clang 14 folds the broadcast into the instruction and then multiplies by something else.
+  // clang 14 was seen to fold the broadcast into the instruction and to multiply by something else then.
   asm("" : "+v"(matrix));
   return matrix;
 }

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// Why at run time: compilers do miscompile vector code (clang 14 a broadcast operand of vgf2p8affineqb), and wrong
-// parity is only noticed when a member is lost.
+// Why at run time: compilers were seen to miscompile vector code (clang 14 a broadcast operand of vgf2p8affineqb), and
+// wrong parity is only noticed when a member is lost.
 #include <algorithm>
 #include <array>
-#include <numeric>
 
 #include "libraid/parity/kernel_tables.h"
 

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// The one table of verbs.
+#include <array>
+
+#include "cli/command.h"
+
+namespace mdtool::cli {
+
+std::span<const CommandRow> commands() {
+  static constexpr std::array rows{
+      CommandRow{"examine", "Show superblocks, bitmaps and logs, and what each array can do", make_examine},
+      CommandRow{"assemble", "Serve an array as one file, read-only", make_assemble},
+      CommandRow{"copy", "Copy an array's content to a file", make_copy},
+      CommandRow{"stop", "Stop serving an array", make_stop},
+      CommandRow{"resync", "Bring parity in step where the bitmap or an unclean stop says so", make_resync},
+      CommandRow{"build-parity", "Compute parity for what was never written, ahead of its first write", make_build_parity},
+      CommandRow{"undo", "Put metadata back as it was before a run of mdtool", make_undo},
+  };
+  return rows;
+}
+
+}  // namespace mdtool::cli

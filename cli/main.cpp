@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// argv to one verb's outcome. Knows the table of verbs and the options that all of them share.
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <iostream>
+#include <string>
+#include <vector>
+
+#include "cli/command.h"
+#include "cli/interrupt.h"
+#include "cli/output.h"
+#include "cli/output_text.h"
+#include "cli/version.h"
+
+namespace mdtool::cli {
+
+int exit_status_of(const Error& error) {
+  switch (error.kind) {
+    case ErrorKind::refused:
+      return exit_status::refused;
+    case ErrorKind::usage:
+      return exit_status::usage;
+    case ErrorKind::interrupted:
+      return exit_status::interrupted;
+    case ErrorKind::io:
+    case ErrorKind::format:
+    case ErrorKind::out_of_range:
+      break;
+  }
+  return exit_status::operational;
+}
+
+namespace {
+
+struct SharedOptions {
+  bool json = false;
+  std::string progress = "auto";
+};
+
+Outcome failed(Error error) {
+  Outcome outcome;
+  outcome.exit = exit_status_of(error);
+  outcome.error = std::move(error);
+  return outcome;
+}
+
+std::string help_text() {
+  std::string text = "Usage: mdtool VERB [OPTIONS] MEMBER...\n\nVerbs:\n";
+  std::vector<std::vector<std::string>> rows;
+  for (const CommandRow& row : commands()) {
+    rows.push_back({std::string(row.name), std::string(row.summary)});
+  }
+  return text + table(rows, 2) +
+         "\nOptions:\n  --help     This text; after a verb: its options\n  --version  Print the version\n\n"
+         "A MEMBER is a block device, an image file, file@offset+size (bytes), or a\n"
+         "directory of them. See mdtool(8) and mdtool-VERB(8).\n";
+}
+
+const CommandRow* find_command(std::string_view name) {
+  const auto rows = commands();
+  const auto found = std::find_if(rows.begin(), rows.end(), [&](const CommandRow& row) { return row.name == name; });
+  return found == rows.end() ? nullptr : &*found;
+}
+
+Status ask(std::string_view question) {
+  if (isatty(STDIN_FILENO) == 0 || isatty(STDERR_FILENO) == 0) {
+    return Error{ErrorKind::refused, "no terminal to ask on: give --yes to go ahead, --dry-run to see the plan"};
+  }
+  std::cerr << printable_lines(question, terminal_charset()) << " [y/N] " << std::flush;
+  std::string answer;
+  std::getline(std::cin, answer);
+  if (answer == "y" || answer == "Y" || answer == "yes") {
+    return Done{};
+  }
+  return Error{ErrorKind::refused, "not confirmed: nothing was written"};
+}
+
+void add_shared_options(CLI::App& app, SharedOptions& shared) {
+  app.add_flag("--json", shared.json, "Print one JSON document instead of text");
+  app.add_option("--progress", shared.progress, "Progress on stderr: auto, json or none")
+      ->check(CLI::IsMember({"auto", "json", "none"}));
+}
+
+Progress::Style progress_style(const std::string& name) {
+  return name == "json" ? Progress::Style::json : name == "none" ? Progress::Style::none : Progress::Style::automatic;
+}
+
+Result<Outcome> run_with_kernels(Command& command, Surroundings& surroundings) {
+  const char* forced = std::getenv("MDTOOL_PARITY");
+  TRY(kernels, parity::choose_kernels(forced == nullptr ? "" : forced).in("MDTOOL_PARITY"));
+  surroundings.kernels = kernels;
+  return command.run(surroundings);
+}
+
+int run_command(const CommandRow& row, Command& command, const SharedOptions& shared) {
+  const OutputFormat format = shared.json ? OutputFormat::json : OutputFormat::text;
+  Progress progress(progress_style(shared.progress));
+  bool published = false;
+  Surroundings surroundings;
+  surroundings.progress = &progress;
+  surroundings.interrupted = interrupted;
+  surroundings.confirm = ask;
+  surroundings.publish = [&](const Outcome& outcome) {
+    published = true;
+    write_outcome(row.name, outcome, format);
+  };
+  auto result = run_with_kernels(command, surroundings);
+  Outcome outcome = result ? std::move(*result) : failed(std::move(result).error());
+  if (outcome.error) {
+    outcome.exit |= exit_status_of(*outcome.error);
+  }
+  if (!published) {
+    return write_outcome(row.name, outcome, format);
+  }
+  // The one document is out: an error after it goes to stderr only.
+  outcome.text.clear();
+  outcome.findings.clear();
+  return outcome.error ? write_outcome(row.name, outcome, OutputFormat::text) : outcome.exit;
+}
+
+bool asks_for_json(const std::vector<std::string>& arguments) {
+  const auto end = std::find(arguments.begin(), arguments.end(), "--");
+  return std::find(arguments.begin(), end, "--json") != end;
+}
+
+int usage_error(std::string_view command, const std::vector<std::string>& arguments, const std::string& text) {
+  const OutputFormat format = asks_for_json(arguments) ? OutputFormat::json : OutputFormat::text;
+  const std::string verb = command.empty() ? "" : " " + std::string(command);
+  return write_outcome(command, failed({ErrorKind::usage, text + " (see mdtool" + verb + " --help)"}), format);
+}
+
+// CLI11 reads "[a,b]" as a list; it may be a member's name.
+std::string not_a_list(std::string argument) {
+  const bool list = argument.size() >= 2 && argument.front() == '[' && argument.back() == ']';
+  return list ? "./" + argument : argument;
+}
+
+// `arguments` are those behind the verb.
+int parse_and_run(const CommandRow& row, std::vector<std::string> arguments) {
+  CLI::App app(std::string(row.summary), "mdtool " + std::string(row.name));
+  SharedOptions shared;
+  const std::unique_ptr<Command> command = row.make();
+  command->set_up(app);
+  add_shared_options(app, shared);
+  for (CLI::Option* option : app.get_options()) {
+    option->allow_extra_args(option->get_positional());
+  }
+  for (std::string& argument : arguments) {
+    argument = not_a_list(std::move(argument));
+  }
+  std::vector<std::string> reversed(arguments.rbegin(), arguments.rend());
+  try {
+    app.parse(std::move(reversed));
+  } catch (const CLI::CallForHelp&) {
+    return write_text(app.help());
+  } catch (const CLI::ParseError& error) {
+    return usage_error(row.name, arguments, error.what());
+  }
+  return run_command(row, *command, shared);
+}
+
+int run(const std::vector<std::string>& arguments) {
+  if (arguments.empty() || arguments[0] == "--help" || arguments[0] == "-h" || arguments[0] == "help") {
+    return write_text(help_text());
+  }
+  if (arguments[0] == "--version") {
+    return write_text("mdtool " + std::string(version) + "\n");
+  }
+  const CommandRow* row = find_command(arguments[0]);
+  if (row == nullptr) {
+    return usage_error("", arguments, "unknown verb \"" + arguments[0] + "\"");
+  }
+  return parse_and_run(*row, {arguments.begin() + 1, arguments.end()});
+}
+
+}  // namespace
+}  // namespace mdtool::cli
+
+int main(int argc, char** argv) {
+  mdtool::cli::watch_signals();
+  return mdtool::cli::run(std::vector<std::string>(argv + std::min(argc, 1), argv + argc));
+}

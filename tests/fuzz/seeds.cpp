@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "tests/fuzz/seeds.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <iostream>
+#include <optional>
+#include <random>
+#include <string>
+
+#include "tests/fuzz/fixture_members.h"
+
+namespace mdtool::fuzz {
+namespace {
+
+constexpr std::size_t superblock_bytes = 4096;
+constexpr std::size_t bitmap_bytes = 8192;
+constexpr std::size_t block_bytes = 4096;
+constexpr std::size_t magic_bytes = 4;
+
+// A few of each kind are enough: the rest differ in values that mutations reach.
+const std::vector<std::string> seed_fixtures = {"0.90-raid5-3-classic-crash",       "0.90-raid6-5-classic-clean",
+                                                "1.0-raid5-3-none-crash",           "1.0-raid5-5-classic-clean",
+                                                "1.1-raid5-3-classic-crash",        "1.2-raid5-3-journal-clean",
+                                                "1.2-raid5-3-journal-crash",        "1.2-raid5-3-ppl-crash",
+                                                "1.2-raid5-4-lockless-first-use",   "1.2-raid5-4-lockless-lazy-crash",
+                                                "1.2-raid5-4-lockless-mixed-crash", "1.2-raid5-4-none-reshape",
+                                                "1.2-raid6-5-none-bad-blocks"};
+
+Input bytes_at(const Source& member, std::uint64_t offset, std::size_t length) {
+  const std::uint64_t size = member.size_bytes();
+  const auto bytes = read_bytes(member, offset, std::min<std::uint64_t>(length, offset < size ? size - offset : 0));
+  Input input;
+  for (std::byte b : bytes ? *bytes : std::vector<std::byte>{}) {
+    input.push_back(std::to_integer<std::uint8_t>(b));
+  }
+  return input;
+}
+
+Input behind(std::initializer_list<std::uint8_t> first, const Input& rest) {
+  Input all(first);
+  all.insert(all.end(), rest.begin(), rest.end());
+  return all;
+}
+
+struct Found {
+  std::string format;
+  std::uint64_t offset_bytes;
+  MemberDescription description;
+};
+
+// What the target takes from this member, if it has such a thing.
+std::optional<Input> cut(std::string_view target, const Source& member, const Found& found) {
+  const MemberDescription& d = found.description;
+  const bool is_0_90 = d.metadata == "0.90";
+  if (target == "md0_fuzz" && is_0_90) {
+    return bytes_at(member, found.offset_bytes, superblock_bytes);
+  }
+  if (target == "md1_fuzz" && !is_0_90) {
+    // The member's size in that target is a power of two and some; 4 MiB is the nearest to the fixtures'.
+    const auto minor = static_cast<std::uint8_t>(d.metadata.back() - '0');
+    return behind({minor, 10}, bytes_at(member, found.offset_bytes, superblock_bytes));
+  }
+  if ((target == "classic_bitmap_fuzz" || target == "lockless_bitmap_fuzz") && d.bitmap_offset_bytes) {
+    return bytes_at(member, *d.bitmap_offset_bytes, bitmap_bytes);
+  }
+  if (target == "bad_block_log_fuzz" && d.bad_block_log) {
+    return behind({d.bad_block_log->shift}, bytes_at(member, d.bad_block_log->offset_bytes, block_bytes));
+  }
+  if (target == "ppl_fuzz" && d.ppl) {
+    return bytes_at(member, d.ppl->offset_bytes, block_bytes);
+  }
+  if (target == "journal_fuzz" && d.journal_tail) {
+    return bytes_at(member, (d.data_offset + *d.journal_tail).bytes() + magic_bytes, block_bytes - magic_bytes);
+  }
+  return std::nullopt;
+}
+
+std::vector<Input> cut_from_fixtures(std::string_view target) {
+  std::vector<Input> seeds;
+  for (const std::string& name : seed_fixtures) {
+    for (const MemberImage& image : load_fixture(name)) {
+      const ChangedMember member(image);
+      for (const Format* format : all_formats()) {
+        const std::vector<std::uint64_t> offsets = format->probe(member).value();
+        for (std::uint64_t offset : offsets) {
+          const Found found{std::string(format->name()), offset, (*format->read(member, offset))->describe()};
+          if (auto seed = cut(target, member, found)) {
+            seeds.push_back(std::move(*seed));
+          }
+        }
+      }
+    }
+  }
+  return seeds;
+}
+
+// Programs of edits, as assemble_fuzz reads them: all of its arrays untouched, and random edits of each.
+std::vector<Input> edit_programs() {
+  constexpr std::size_t arrays = 14;
+  constexpr std::size_t edits = 12;
+  std::mt19937 random(1);
+  std::vector<Input> seeds;
+  for (std::size_t i = 0; i < 4 * arrays; ++i) {
+    Input seed{static_cast<std::uint8_t>(i), static_cast<std::uint8_t>(i / arrays)};
+    for (std::size_t byte = 0; i >= arrays && byte < 8 * edits; ++byte) {
+      seed.push_back(static_cast<std::uint8_t>(random()));
+    }
+    seeds.push_back(std::move(seed));
+  }
+  return seeds;
+}
+
+// That target seals the content itself: the length of the description, the description, the records.
+std::vector<Input> undo_contents() {
+  Input counted{0x20};
+  for (std::uint8_t i = 0; i < 0x60; ++i) {
+    counted.push_back(i % 8 == 0 ? static_cast<std::uint8_t>(i / 8 % 3) : std::uint8_t{0});
+  }
+  return {counted, Input(256, 0), Input(64, 0xff)};
+}
+
+}  // namespace
+
+std::vector<Input> seeds_for(std::string_view target) {
+  std::vector<Input> seeds = target == "assemble_fuzz"    ? edit_programs()
+                             : target == "undo_file_fuzz" ? undo_contents()
+                                                          : cut_from_fixtures(target);
+  if (seeds.empty()) {
+    std::cerr << "no seeds for " << target << "\n";
+    std::abort();
+  }
+  return seeds;
+}
+
+}  // namespace mdtool::fuzz
