@@ -10,7 +10,7 @@ namespace {
 class StopCommand final : public Command {
  public:
   void set_up(CLI::App& app) override {
-    app.add_option("FILE", at_, "The file that mdtool assemble --at was given")->required();
+    app.add_option("FILE", at_, "The file at which an array is served")->required();
   }
 
   Result<Outcome> run(const Surroundings&) override {

@@ -37,8 +37,9 @@ class UndoCommand final : public Command {
     Outcome outcome;
     outcome.document = document(contents, records);
     if (contents.tail_dropped) {
-      outcome.findings.push_back({file_, {Severity::note, "undo-tail-dropped", "",
-                                          "the last record is torn: what it announced was never written", Effect::none}});
+      outcome.findings.push_back({file_,
+                                  {Severity::note, "undo-tail-dropped", "",
+                                   "the last record is torn: what it announced was never written", Effect::none}});
     }
     if (records.empty()) {
       outcome.text = "undo: the members are as they were before; nothing was written\n";

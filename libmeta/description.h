@@ -66,8 +66,8 @@ struct MemberDescription {
   Role role = Role::spare;
   std::optional<std::uint32_t> slot;  // only with Role::active
   bool replacement = false;
-  bool recovery = false;           // feature RECOVERY_OFFSET: not in sync beyond recovery_offset
-  bool recovery_by_bitmap = false; // feature RECOVERY_BITMAP
+  bool recovery = false;            // feature RECOVERY_OFFSET: not in sync beyond recovery_offset
+  bool recovery_by_bitmap = false;  // feature RECOVERY_BITMAP
   Sectors recovery_offset = Sectors::max();
   // Every member's role as this superblock sees it, by dev_number, in 1.x coding:
   // a slot, 0xfffd journal, 0xfffe faulty, 0xffff spare or none. 0.90 is translated.
@@ -81,7 +81,7 @@ struct MemberDescription {
   bool has_journal = false;             // feature JOURNAL: the array needs its journal device
   bool clustered = false;
   std::optional<Reshape> reshape;
-  std::uint32_t unknown_features = 0;  // feature bits that Linux 7.2 does not know
+  std::uint32_t unknown_features = 0;    // feature bits that Linux 7.2 does not know
   std::uint32_t logical_block_size = 0;  // bytes; 0: never recorded
 
   // Everything on this member that belongs to the format. Bounds are not promised: verify() judges them.

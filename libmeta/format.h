@@ -25,8 +25,8 @@ struct Patch {
 struct SuperblockChange {
   std::optional<std::uint64_t> events;
   std::optional<std::uint64_t> utime_seconds;
-  std::optional<Sectors> resync_offset;        // max(): clean
-  std::vector<std::uint32_t> missing_slots;    // marked missing in this member's view of the array
+  std::optional<Sectors> resync_offset;      // max(): clean
+  std::vector<std::uint32_t> missing_slots;  // marked missing in this member's view of the array
   enum class Recovery { keep, clear_all_ones } recovery = Recovery::keep;  // RECOVERY_OFFSET of all ones
 };
 

@@ -70,9 +70,9 @@ concept DiskStructure = std::is_trivially_copyable_v<T> && alignof(T) == 1;
 template <DiskStructure T>
 Result<T> load(std::span<const std::byte> bytes, std::size_t offset) {
   if (offset > bytes.size() || bytes.size() - offset < sizeof(T)) {
-    return Error{ErrorKind::out_of_range,
-                 "structure of " + std::to_string(sizeof(T)) + " bytes at byte " + std::to_string(offset) +
-                     " does not fit into " + std::to_string(bytes.size()) + " bytes"};
+    return Error{ErrorKind::out_of_range, "structure of " + std::to_string(sizeof(T)) + " bytes at byte " +
+                                              std::to_string(offset) + " does not fit into " +
+                                              std::to_string(bytes.size()) + " bytes"};
   }
   T value;
   std::memcpy(&value, bytes.data() + offset, sizeof(T));

@@ -12,12 +12,12 @@
 namespace mdtool {
 
 enum class ErrorKind {
-  io,           // a device or the system said no
-  format,       // bytes cannot be interpreted
-  out_of_range, // beyond the end of something
-  refused,      // a safety check, or too few members: nothing was written
-  usage,        // the caller asked for something that does not exist
-  interrupted,  // stopped at a checkpoint
+  io,            // a device or the system said no
+  format,        // bytes cannot be interpreted
+  out_of_range,  // beyond the end of something
+  refused,       // a safety check, or too few members: nothing was written
+  usage,         // the caller asked for something that does not exist
+  interrupted,   // stopped at a checkpoint
 };
 
 struct Error {

@@ -14,7 +14,9 @@ constexpr std::size_t retry_bytes = 4096;
 // What a reconstruction reads of each member at a time.
 constexpr std::size_t reconstruct_bytes = 64 * 1024;
 
-Sectors smaller(Sectors a, Sectors b) { return a < b ? a : b; }
+Sectors smaller(Sectors a, Sectors b) {
+  return a < b ? a : b;
+}
 
 }  // namespace
 
@@ -107,21 +109,21 @@ Status Array::reconstruct(Place place, std::span<std::byte> out) const {
   while (!out.empty()) {
     std::size_t bytes = std::min(out.size(), reconstruct_bytes);
     for (std::uint32_t slot = 0; slot < slots; ++slot) {
-      bytes = std::min<std::size_t>(bytes, (smaller(validity(slot, place.sector).until - place.sector,
-                                                    Sectors::from_bytes(bytes))).bytes());
+      bytes = std::min<std::size_t>(
+          bytes, (smaller(validity(slot, place.sector).until - place.sector, Sectors::from_bytes(bytes))).bytes());
     }
     std::vector<parity::MutableBlock> blocks(slots);
     std::vector<std::uint32_t> lost{place.slot};
     for (std::uint32_t slot = 0; slot < slots; ++slot) {
       blocks[slot] = pool.data() + slot * std::min(pool.size() / slots, reconstruct_bytes);
-      if (slot != place.slot && (!validity(slot, place.sector).good ||
-                                 !read_good(slot, place.sector, std::span(blocks[slot], bytes)))) {
+      if (slot != place.slot &&
+          (!validity(slot, place.sector).good || !read_good(slot, place.sector, std::span(blocks[slot], bytes)))) {
         lost.push_back(slot);
       }
     }
     if (lost.size() > layout_.parity_disks()) {
-      return Error{ErrorKind::io, "member sector " + std::to_string(place.sector.count()) + ": too much is lost: " +
-                                      lost_text(lost)};
+      return Error{ErrorKind::io,
+                   "member sector " + std::to_string(place.sector.count()) + ": too much is lost: " + lost_text(lost)};
     }
     TRY(done, parity::recover(*kernels_, {blocks, exponents, parity.p, parity.q, bytes}, lost));
     std::copy_n(blocks[place.slot], bytes, out.begin());

@@ -22,10 +22,10 @@ struct SectorRange {
 
 // One slot's member. Sectors are component sectors: from data_offset.
 struct ArrayMember {
-  const Source* data = nullptr;         // null: missing
+  const Source* data = nullptr;  // null: missing
   Sectors data_offset;
-  Sectors valid_until = Sectors::max(); // recovery_offset: at and above it the content is not to be used
-  std::vector<SectorRange> bad;         // from the bad-block log, sorted, component sectors
+  Sectors valid_until = Sectors::max();  // recovery_offset: at and above it the content is not to be used
+  std::vector<SectorRange> bad;          // from the bad-block log, sorted, component sectors
 };
 
 class Array final : public Source {

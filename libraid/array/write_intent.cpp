@@ -18,7 +18,9 @@ bool needs_sync(std::uint8_t raw) {
          raw == static_cast<std::uint8_t>(ChunkState::need_sync_unwritten);
 }
 
-bool same_bytes(const bitmap::Lockless& a, const bitmap::Lockless& b) { return a.encode() == b.encode(); }
+bool same_bytes(const bitmap::Lockless& a, const bitmap::Lockless& b) {
+  return a.encode() == b.encode();
+}
 
 }  // namespace
 
@@ -112,9 +114,11 @@ WriteIntent WriteIntent::for_build(const BitmapView& view, Sectors component, Se
   if (intent.lockless_) {
     const std::uint64_t last = intent.lockless_->chunks() - 1;
     if (view.trust == Trust::first_use) {
+      // As the kernel would initialise it: Clean only where the array was created with assume-clean.
+      const bool clean = (intent.lockless_->header().state & bitmap::state_clean) != 0;
       intent.lockless_->finish_first_use();
       for (std::uint64_t i = 0; i <= last; ++i) {
-        intent.lockless_->set(i, ChunkState::unwritten);
+        intent.lockless_->set(i, clean ? ChunkState::clean : ChunkState::unwritten);
       }
     }
     intent.lockless_->clear_flags();

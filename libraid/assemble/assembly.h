@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// Candidates to arrays: which members are fresh, stale, missing, spare or recovering, what the array's state is, and the
-// verdict with its reasons, as the kernel and mdadm would judge. Reads only; opens nothing.
+// Candidates to arrays: which members are fresh, stale, missing, spare or recovering, what the array's state is, and
+// the verdict with its reasons, as the kernel and mdadm would judge. Reads only; opens nothing.
 #pragma once
 
 #include <optional>
@@ -33,11 +33,11 @@ struct Member {
 };
 
 struct Assembly {
-  std::vector<Member> members;  // slots in order (empty ones too), then replacements, spares, journals and the rest
-  std::uint32_t slot_count = 0; // during a reshape: the larger count
-  std::size_t freshest = 0;     // the member whose superblock speaks for the array
+  std::vector<Member> members;   // slots in order (empty ones too), then replacements, spares, journals and the rest
+  std::uint32_t slot_count = 0;  // during a reshape: the larger count
+  std::size_t freshest = 0;      // the member whose superblock speaks for the array
   bool clean = false;
-  bool complete = false;        // every slot has an in-sync member
+  bool complete = false;  // every slot has an in-sync member
   Verdict verdict = Verdict::impossible;
   std::vector<std::string> reasons;
   BitmapView bitmap;
@@ -47,7 +47,7 @@ struct Assembly {
   std::uint32_t slots() const { return slot_count; }
   const Member* in_slot(std::uint32_t slot) const;  // in sync or recovering; null if missing
   std::uint32_t in_sync_count() const;
-  std::uint64_t array_bytes() const;       // 0 if the level's size cannot be told
+  std::uint64_t array_bytes() const;  // 0 if the level's size cannot be told
 };
 
 struct AssembleOptions {
@@ -59,6 +59,6 @@ std::vector<Assembly> assemble(std::span<const Candidate> candidates, const Asse
 
 std::string_view member_state_name(MemberState);  // "in-sync", ...
 std::string_view role_name(Role);
-std::string_view verdict_name(Verdict);           // "needs-force", ...
+std::string_view verdict_name(Verdict);  // "needs-force", ...
 
 }  // namespace mdtool

@@ -129,14 +129,16 @@ void compare_formats(BitmapView& view, const std::vector<ReadCopy>& copies, Kind
   if (suggested != Kind::none && view.kind != Kind::none && suggested != view.kind) {
     view.findings.push_back({Severity::warning, "bitmap-version-mismatch", "version",
                              "expected a " + kind_text(suggested) + " bitmap, on disk is version " +
-                                 std::to_string(view.version) + " (" + kind_text(view.kind) + "): the format on disk is used",
+                                 std::to_string(view.version) + " (" + kind_text(view.kind) +
+                                 "): the format on disk is used",
                              Effect::none});
   }
   for (const ReadCopy& copy : copies) {
     if (copy.kind != view.kind && copy.kind != Kind::none) {
       view.findings.push_back({Severity::problem, "bitmap-versions-differ", "version",
-                               "one copy is version " + std::to_string(copy.version) + ", the one that is used version " +
-                                   std::to_string(view.version) + ": the others are not believed",
+                               "one copy is version " + std::to_string(copy.version) +
+                                   ", the one that is used version " + std::to_string(view.version) +
+                                   ": the others are not believed",
                                Effect::none});
       return;
     }
@@ -145,11 +147,17 @@ void compare_formats(BitmapView& view, const std::vector<ReadCopy>& copies, Kind
 
 }  // namespace
 
-bool BitmapView::kernel_refuses() const { return worst_effect(findings) >= Effect::refuses_array; }
+bool BitmapView::kernel_refuses() const {
+  return worst_effect(findings) >= Effect::refuses_array;
+}
 
-Sectors BitmapView::chunk() const { return classic ? classic->chunk() : lockless ? lockless->chunk() : Sectors(); }
+Sectors BitmapView::chunk() const {
+  return classic ? classic->chunk() : lockless ? lockless->chunk() : Sectors();
+}
 
-std::uint64_t BitmapView::chunks() const { return classic ? classic->chunks() : lockless ? lockless->chunks() : 0; }
+std::uint64_t BitmapView::chunks() const {
+  return classic ? classic->chunks() : lockless ? lockless->chunks() : 0;
+}
 
 BitmapView view_bitmap(const std::vector<BitmapCopy>& places, bitmap::Expected expected, Kind suggested) {
   BitmapView view;

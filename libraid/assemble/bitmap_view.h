@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// The array's write-intent bitmap as all of its in-sync members together hold it: which format is on disk, whether it may
-// be believed, and the merged content. The on-disk version decides the format; expectations only make findings.
+// The array's write-intent bitmap as all of its in-sync members together hold it: which format is on disk, whether it
+// may be believed, and the merged content. The on-disk version decides the format; expectations only make findings.
 #pragma once
 
 #include <optional>
@@ -27,11 +27,11 @@ struct BitmapView {
   std::uint32_t version = 0;
   Trust trust = Trust::absent;
   bitmap::Expected expected;
-  std::optional<bitmap::Classic> classic;    // the merged copies, if kind is classic and they could be read
+  std::optional<bitmap::Classic> classic;  // the merged copies, if kind is classic and they could be read
   std::optional<bitmap::Lockless> lockless;
-  std::vector<std::size_t> copies;           // members (indices into Assembly::members) whose copies were merged
+  std::vector<std::size_t> copies;  // members (indices into Assembly::members) whose copies were merged
   Findings findings;
-  std::vector<std::string> cures;            // what to do where the kernel refuses
+  std::vector<std::string> cures;  // what to do where the kernel refuses
 
   // The kernel would not start the array with the copy that it reads.
   bool kernel_refuses() const;

@@ -29,8 +29,17 @@ Status add_superblocks(const Format& format, Candidate& candidate) {
 
 Result<Candidate> inspect(std::string path, std::string identity, const Source& metadata, const Source& data) {
   Candidate candidate{std::move(path), std::move(identity), &metadata, &data, {}, {}};
+  std::size_t unreadable = 0;
   for (const Format* format : all_formats()) {
-    TRY(added, add_superblocks(*format, candidate));
+    if (auto added = add_superblocks(*format, candidate); !added) {
+      if (++unreadable == all_formats().size()) {
+        return std::move(added).error();
+      }
+      candidate.findings.push_back({Severity::warning, "superblock-place-unreadable", "",
+                                    "no " + std::string(format->name()) +
+                                        " superblock can be looked for: " + added.error().text,
+                                    Effect::none});
+    }
   }
   std::stable_sort(candidate.superblocks.begin(), candidate.superblocks.end(),
                    [](const FoundSuperblock& a, const FoundSuperblock& b) {

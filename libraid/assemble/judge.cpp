@@ -13,7 +13,8 @@ namespace {
 constexpr std::uint32_t most_slots = 1920;  // MD_SB_DISKS of 1.x: what 4096 bytes of superblock can name
 
 bool usable(const Candidate& c) {
-  return worst_effect(c.chosen()->findings) < Effect::refuses_member && c.chosen()->description.raid_disks <= most_slots;
+  return worst_effect(c.chosen()->findings) < Effect::refuses_member &&
+         c.chosen()->description.raid_disks <= most_slots;
 }
 
 // How well a member can speak for the array: in sync before recovering before anything else, usable before not.
@@ -237,11 +238,11 @@ void member_findings(Assembly& a) {
                             m.candidate->path + ": " + m.reason, Effect::none});
     }
     if (m.candidate != nullptr && m.state == MemberState::in_sync && m.description().recovery_is_all_ones()) {
-      a.findings.push_back({a.clean ? Severity::note : Severity::warning, "lazy-recovery-cut", "recovery_offset",
-                            m.candidate->path +
-                                ": marked as recovering with nothing left to recover (a lockless lazy recovery that was "
-                                "cut off); it counts as in sync, and mdtool resync clears the mark",
-                            Effect::none});
+      a.findings.push_back(
+          {a.clean ? Severity::note : Severity::warning, "lazy-recovery-cut", "recovery_offset",
+           m.candidate->path + ": marked as recovering with nothing left to recover (a lockless lazy recovery that was "
+                               "cut off); it counts as in sync, and mdtool resync clears the mark",
+           Effect::none});
     }
   }
 }
@@ -273,6 +274,28 @@ std::vector<BitmapCopy> bitmap_copies(const Assembly& a) {
   return copies;
 }
 
+// Normal above 3,072 chunks: mdadm sizes the area by the classic formula. The log must then be left alone.
+void note_log_under_states(Assembly& a) {
+  if (!a.bitmap.lockless) {
+    return;
+  }
+  for (std::size_t index : a.bitmap.copies) {
+    const MemberDescription& d = a.members[index].description();
+    if (!d.bad_block_log || !d.bitmap_offset_bytes) {
+      continue;
+    }
+    const std::uint64_t begin = *d.bitmap_offset_bytes;
+    const std::uint64_t log = d.bad_block_log->offset_bytes;
+    if (log < begin + a.bitmap.lockless->used_bytes() && log + Sectors(d.bad_block_log->sectors).bytes() > begin) {
+      a.findings.push_back({d.bad_block_log->not_empty ? Severity::problem : Severity::note,
+                            "bad-block-log-under-bitmap", "bblog_offset",
+                            a.members[index].candidate->path + ": the bad-block log at byte " + std::to_string(log) +
+                                " lies under the lockless bitmap's states; it is neither read nor written",
+                            d.bad_block_log->not_empty ? Effect::stops_writing : Effect::none});
+    }
+  }
+}
+
 Assembly judge(const std::vector<const Candidate*>& candidates, const AssembleOptions& options) {
   Assembly a;
   const Candidate* freshest = candidates.front();
@@ -284,6 +307,7 @@ Assembly judge(const std::vector<const Candidate*>& candidates, const AssembleOp
   a.complete = a.in_sync_count() == a.slots();
   member_findings(a);
   a.bitmap = view_bitmap(bitmap_copies(a), expected_bitmap(a), options.suggested_bitmap);
+  note_log_under_states(a);
   judge_start(a);
   return a;
 }
@@ -296,9 +320,8 @@ const Member* Assembly::in_slot(std::uint32_t slot) const {
 
 std::uint32_t Assembly::in_sync_count() const {
   const std::uint32_t count = slots();
-  return static_cast<std::uint32_t>(std::count_if(members.begin(), members.begin() + count, [](const Member& m) {
-    return m.state == MemberState::in_sync;
-  }));
+  return static_cast<std::uint32_t>(std::count_if(members.begin(), members.begin() + count,
+                                                  [](const Member& m) { return m.state == MemberState::in_sync; }));
 }
 
 std::vector<Assembly> assemble(std::span<const Candidate> candidates, const AssembleOptions& options) {

@@ -45,7 +45,8 @@ class Runner {
       const WritableMember& m = stages_.members()[i];
       TRY(now, read_bytes(*m.past_cache, found.metadata->offset_bytes(), planned.size()).in(m.path));
       if (now != planned) {
-        return Error{ErrorKind::refused, m.path + ": the superblock has changed since it was examined; nothing was written"};
+        return Error{ErrorKind::refused,
+                     m.path + ": the superblock has changed since it was examined; nothing was written"};
       }
     }
     return Done{};
@@ -94,9 +95,9 @@ class Runner {
   }
 
   Status begin() {
-    if (!plan_.missing_slots.empty()) {
-      // In two steps of one: a cut between two members' updates leaves them one event apart, which every reader accepts;
-      // after both an absent member is too far behind to be taken back.
+    if (plan_.leaves_members_behind) {
+      // In two steps of one: a cut between two members' updates leaves them one event apart, which every reader
+      // accepts; after both an absent member is too far behind to be taken back.
       for (int step = 0; step < 2; ++step) {
         TRY(written, write_metadata(next_change()));
       }
@@ -131,7 +132,7 @@ class Runner {
         // The longer it has run, the rarer: what a kill costs stays a small part of what was done.
         const auto now = std::chrono::steady_clock::now();
         checkpoint_due = now + std::max<std::chrono::steady_clock::duration>(run_.checkpoint_interval,
-                                                                            (now - began) / checkpoint_part);
+                                                                             (now - began) / checkpoint_part);
       }
       auto done = synchronise(sync, chunk, range);
       if (!done) {
@@ -166,7 +167,7 @@ class Runner {
     if (plan_.intent.has_bitmap()) {
       return write_bitmap(events_);
     }
-    const bool recordable = a_.bitmap.trust == Trust::absent && plan_.missing_slots.empty() && a_.complete &&
+    const bool recordable = a_.bitmap.trust == Trust::absent && a_.complete &&
                             (a_.array().metadata != "0.90" || reached <= last_checkpoint_0_90);
     if (!recordable) {
       return Done{};

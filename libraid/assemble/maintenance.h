@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// resync and build-parity on a whole array: the plan that can be shown, and the run that carries it out in an order that
-// a cut at any moment leaves safe. Metadata goes through MetadataStages, parity through ParitySync.
+// resync and build-parity on a whole array: the plan that can be shown, and the run that carries it out in an order
+// that a cut at any moment leaves safe. Metadata goes through MetadataStages, parity through ParitySync.
 #pragma once
 
 #include <string>
@@ -33,12 +33,13 @@ struct MaintenancePlan {
   WriteIntent intent;
   std::vector<PlannedMember> members;
   std::vector<std::uint32_t> missing_slots;  // not written: the others will call them missing
+  bool leaves_members_behind = false;        // members of this array that are not written must not be taken back
   Sectors start;                             // without a bitmap: where an earlier run stopped
   bool computes = true;                      // false: at the limit of redundancy only metadata changes
   bool marks_dirty_first = false;
-  std::uint64_t events = 0;                  // the highest on any member now
-  std::vector<SectorRange> uncertain;        // array sectors
-  std::vector<std::string> steps;            // for people, in order
+  std::uint64_t events = 0;            // the highest on any member now
+  std::vector<SectorRange> uncertain;  // array sectors
+  std::vector<std::string> steps;      // for people, in order
 
   bool nothing_to_do() const { return steps.empty(); }
   std::uint64_t due_bytes() const;  // per member
@@ -67,7 +68,7 @@ struct Clock {
 };
 
 // `stages` holds the plan's members, in its order, opened for writing.
-Result<MaintenanceReport> run_maintenance(const Assembly&, MaintenancePlan, MetadataStages& stages, const parity::Kernels&,
-                                          const Clock&, const Run&);
+Result<MaintenanceReport> run_maintenance(const Assembly&, MaintenancePlan, MetadataStages& stages,
+                                          const parity::Kernels&, const Clock&, const Run&);
 
 }  // namespace mdtool

@@ -10,7 +10,9 @@ namespace {
 // The unit of work and of a checkpoint where no bitmap gives one.
 constexpr Sectors unit_without_bitmap(2048);
 
-Error refused(std::string text) { return {ErrorKind::refused, std::move(text)}; }
+Error refused(std::string text) {
+  return {ErrorKind::refused, std::move(text)};
+}
 
 Status check_logs(const MemberDescription& d) {
   if (d.has_journal) {
@@ -33,7 +35,8 @@ Status check_findings(const Assembly& a) {
       continue;
     }
     for (const Finding& f : m.candidate->chosen()->findings) {
-      if (f.effect == Effect::stops_writing && (m.state == MemberState::in_sync || m.state == MemberState::recovering)) {
+      if (f.effect == Effect::stops_writing &&
+          (m.state == MemberState::in_sync || m.state == MemberState::recovering)) {
         return refused(m.candidate->path + ": " + f.text);
       }
     }
@@ -62,6 +65,7 @@ class Planner {
 
   Status plan() {
     members();
+    behind();
     events();
     decide();
     for (PlannedMember& m : plan_.members) {
@@ -79,6 +83,13 @@ class Planner {
         plan_.missing_slots.push_back(slot);
       }
     }
+  }
+
+  // A replacement is not written; nobody is where a slot is missing.
+  void behind() {
+    plan_.leaves_members_behind = !plan_.missing_slots.empty() ||
+                                  std::any_of(a_.members.begin(), a_.members.end(),
+                                              [](const Member& m) { return m.state == MemberState::replacement; });
   }
 
   void events() {
@@ -123,8 +134,8 @@ class Planner {
       }
       return;
     }
-    if (!plan_.missing_slots.empty()) {
-      say("mark the missing slots missing on all members, events + 2");
+    if (plan_.leaves_members_behind) {
+      say("raise the events by 2 and mark missing slots missing, so that no member that is not written is taken back");
     }
     if (plan_.marks_dirty_first) {
       say("mark the array dirty, so that an interruption is noticed");
@@ -137,7 +148,8 @@ class Planner {
     } else {
       say("compute nothing: no redundancy is left; all bits stay set");
     }
-    say(std::string("write the bitmap and the superblocks: clean, events ") + std::to_string(plan_.events + 1) + " or more");
+    say(std::string("write the bitmap and the superblocks: clean, events ") + std::to_string(plan_.events + 1) +
+        " or more");
   }
 
   Status extents(PlannedMember& p) {
@@ -159,7 +171,8 @@ class Planner {
     for (std::uint64_t chunk : plan_.intent.due()) {
       const SectorRange range = plan_.intent.range_of(chunk);
       const std::uint64_t first = (d.data_offset + range.first).bytes();
-      if (p.extents.back().purpose == "parity" && p.extents.back().offset_bytes + p.extents.back().length_bytes == first) {
+      if (p.extents.back().purpose == "parity" &&
+          p.extents.back().offset_bytes + p.extents.back().length_bytes == first) {
         p.extents.back().length_bytes += range.count.bytes();
       } else {
         p.extents.push_back({first, range.count.bytes(), "parity"});
@@ -207,9 +220,10 @@ Result<MaintenancePlan> plan_maintenance(const Assembly& a, const MaintenanceTas
     return refused("only a lockless bitmap knows of regions never written; --all rebuilds all parity");
   }
   if (build && a.bitmap.trust == Trust::rejected) {
-    return refused("the kernel would not start the array with this bitmap, and what it says is not believed: cure that first");
+    return refused(
+        "the kernel would not start the array with this bitmap, and what it says is not believed: cure that first");
   }
-  MaintenancePlan plan{layout, task, intent_for(a, layout, task), {}, {}, {}, true, false, 0, {}, {}};
+  MaintenancePlan plan{layout, task, intent_for(a, layout, task), {}, {}, false, {}, true, false, 0, {}, {}};
   plan.computes = missing_redundancy < layout.parity_disks();
   plan.marks_dirty_first = a.clean && plan.intent.rewrites_promised_parity() && !plan.intent.due().empty();
   plan.uncertain = uncertain_extents(a, layout);

@@ -14,7 +14,9 @@ namespace {
 // Above this many stripes extents are given by whole stripes.
 constexpr std::uint64_t stripes_listed_one_by_one = 4096;
 
-Error refused(std::string text) { return {ErrorKind::refused, std::move(text)}; }
+Error refused(std::string text) {
+  return {ErrorKind::refused, std::move(text)};
+}
 
 void append_merged(std::vector<SectorRange>& to, SectorRange r) {
   if (!to.empty() && to.back().end() >= r.first) {
@@ -91,7 +93,8 @@ Status check_journal(const Assembly& a, const Forces& forces) {
     }
   }
   return refused(
-      "the array has a journal that may hold writes its members lack: replay it with a kernel, or read what the members "
+      "the array has a journal that may hold writes its members lack: replay it with a kernel, or read what the "
+      "members "
       "have with --force=ignore-journal");
 }
 
@@ -101,10 +104,22 @@ Status check_count(const Assembly& a, const Layout& layout) {
     usable += a.in_slot(slot) != nullptr ? 1 : 0;
   }
   if (usable < layout.data_disks()) {
-    return refused("too few members: " + std::to_string(usable) + " of at least " + std::to_string(layout.data_disks()) +
-                   " that are needed");
+    return refused("too few members: " + std::to_string(usable) + " of at least " +
+                   std::to_string(layout.data_disks()) + " that are needed");
   }
   return Done{};
+}
+
+// Chunks of a degraded array whose parity a lockless bitmap does not promise because nobody ever wrote there.
+std::uint64_t unproven_chunks(const Assembly& a) {
+  if (a.complete || !a.bitmap.lockless || a.bitmap.trust != Trust::believed) {
+    return 0;
+  }
+  const auto counts = a.bitmap.lockless->counts().by_state;
+  using bitmap::ChunkState;
+  return counts[static_cast<std::size_t>(ChunkState::unwritten)] +
+         counts[static_cast<std::size_t>(ChunkState::need_sync_unwritten)] +
+         counts[static_cast<std::size_t>(ChunkState::syncing_unwritten)];
 }
 
 }  // namespace
@@ -125,7 +140,8 @@ Result<Layout> workable_layout(const Assembly& a) {
     return refused("a reshape is under way: one geometry does not describe this array; let the kernel finish it");
   }
   if (d.level != 4 && d.level != 5 && d.level != 6) {
-    return refused("level " + level_name(d.level).value_or(std::to_string(d.level)) + " is not supported by this command");
+    return refused("level " + level_name(d.level).value_or(std::to_string(d.level)) +
+                   " is not supported by this command");
   }
   // Nothing behind this is sized by a number that no member backs.
   if (d.size > d.data_size) {
@@ -146,11 +162,13 @@ Result<std::vector<SectorRange>> bad_ranges(const Member& m, const BitmapView& v
     return ranges;
   }
   const BadBlockLogPlace& place = *d.bad_block_log;
-  const std::uint64_t bitmap_end = view.lockless && d.bitmap_offset_bytes ? *d.bitmap_offset_bytes + view.lockless->used_bytes() : 0;
+  const std::uint64_t bitmap_end =
+      view.lockless && d.bitmap_offset_bytes ? *d.bitmap_offset_bytes + view.lockless->used_bytes() : 0;
   if (d.bitmap_offset_bytes && place.offset_bytes >= *d.bitmap_offset_bytes && place.offset_bytes < bitmap_end) {
-    return refused(m.candidate->path +
-                   ": the bad-block log is said not to be empty, but lies under the lockless bitmap's states: neither can "
-                   "be believed");
+    return refused(
+        m.candidate->path +
+        ": the bad-block log is said not to be empty, but lies under the lockless bitmap's states: neither can "
+        "be believed");
   }
   TRY(log, md1::BadBlockLog::read(*m.candidate->metadata, place).in(m.candidate->path));
   for (const auto& r : log.ranges()) {
@@ -216,8 +234,16 @@ Result<ReadableArray> open_for_reading(const Assembly& a, const Forces& forces, 
              " extents are reconstructed from parity that a cut may have left wrong (dirty and degraded)",
          Effect::none});
   }
+  if (const std::uint64_t chunks = unproven_chunks(a); chunks != 0) {
+    readable.findings.push_back(
+        {Severity::note, "parity-unproven", "",
+         std::to_string(chunks) + " chunks were never written: what a missing member held there is reconstructed from "
+                                  "parity that was never built",
+         Effect::none});
+  }
   if (a.bitmap.trust == Trust::rejected) {
-    readable.findings.push_back({Severity::warning, "bitmap-ignored", "", "the bitmap is not used for reading", Effect::none});
+    readable.findings.push_back(
+        {Severity::warning, "bitmap-ignored", "", "the bitmap is not used for reading", Effect::none});
   }
   return readable;
 }

@@ -24,8 +24,8 @@ struct ReadableArray {
   bool degraded = false;
 };
 
-// Refused (ErrorKind::refused, with the reason): too few members, a journal with content, mid-reshape, unknown feature bits,
-// levels other than 4, 5, 6.
+// Refused (ErrorKind::refused, with the reason): too few members, a journal with content, mid-reshape, unknown feature
+// bits, levels other than 4, 5, 6.
 Result<ReadableArray> open_for_reading(const Assembly&, const Forces&, const parity::Kernels&);
 
 // What no engine of this program works on, for reading or writing: levels, reshape, unknown feature bits, clusters.

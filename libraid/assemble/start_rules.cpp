@@ -58,13 +58,15 @@ class StartRules {
   void at_least(Verdict v) { a_.verdict = std::max(a_.verdict, v); }
 
   std::uint32_t count(MemberState state) const {
-    return static_cast<std::uint32_t>(std::count_if(
-        a_.members.begin(), a_.members.end(), [&](const Member& m) { return m.candidate != nullptr && m.state == state; }));
+    return static_cast<std::uint32_t>(std::count_if(a_.members.begin(), a_.members.end(), [&](const Member& m) {
+      return m.candidate != nullptr && m.state == state;
+    }));
   }
 
   Verdict by_members() {
     if (a_.slots() == 0 || a_.members[a_.freshest].state == MemberState::unusable) {
-      say(a_.slots() == 0 ? "the superblocks give no number of slots" : "no member has a superblock that the kernel would accept");
+      say(a_.slots() == 0 ? "the superblocks give no number of slots"
+                          : "no member has a superblock that the kernel would accept");
       return Verdict::impossible;
     }
     switch (d_.level) {
@@ -211,16 +213,15 @@ class StartRules {
   Verdict dirty_and_degraded() {
     // The one excuse that kernel and mdadm share: RAID-4's parity disk, present and being rebuilt.
     const Member* last = a_.in_slot(a_.slots() - 1);
-    if (d_.level == 4 && a_.in_sync_count() == a_.slots() - 1 && last != nullptr && last->state == MemberState::recovering) {
+    if (d_.level == 4 && a_.in_sync_count() == a_.slots() - 1 && last != nullptr &&
+        last->state == MemberState::recovering) {
       return Verdict::degraded;
     }
     say("dirty and degraded: where writes were in flight, what is reconstructed may be wrong; mdadm wants --force");
     return Verdict::needs_force;
   }
 
-  Result<Layout> layout_of_level() const {
-    return Layout::of({d_.level, d_.layout, d_.raid_disks, d_.chunk, d_.size});
-  }
+  Result<Layout> layout_of_level() const { return Layout::of({d_.level, d_.layout, d_.raid_disks, d_.chunk, d_.size}); }
 
   void reshape() {
     if (d_.reshape) {
@@ -246,7 +247,8 @@ class StartRules {
   void journal() {
     if (d_.has_journal && count(MemberState::journal) == 0) {
       at_least(Verdict::needs_force);
-      say("the journal device is missing or stale: writes that were only there are lost; mdadm wants --force and starts it "
+      say("the journal device is missing or stale: writes that were only there are lost; mdadm wants --force and "
+          "starts it "
           "read-only");
     } else if (d_.has_journal) {
       say("a journal belongs to this array: the kernel replays it at every start");
@@ -288,6 +290,8 @@ std::uint64_t Assembly::array_bytes() const {
   }
 }
 
-void judge_start(Assembly& a) { StartRules(a).judge(); }
+void judge_start(Assembly& a) {
+  StartRules(a).judge();
+}
 
 }  // namespace mdtool

@@ -10,7 +10,7 @@
 namespace mdtool {
 
 struct Progress {
-  std::uint64_t done_bytes = 0;   // of every member, what was due
+  std::uint64_t done_bytes = 0;  // of every member, what was due
   std::uint64_t total_bytes = 0;
 };
 

@@ -12,7 +12,7 @@
 namespace mdtool {
 
 struct SyncMember {
-  BlockDevice* device = nullptr;         // null: missing
+  BlockDevice* device = nullptr;  // null: missing
   Sectors data_offset;
   Sectors valid_until = Sectors::max();  // recovery_offset
   std::vector<SectorRange> bad;          // from the bad-block log, sorted, component sectors

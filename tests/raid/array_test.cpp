@@ -16,7 +16,9 @@ constexpr Sectors chunk(8);
 constexpr std::uint64_t stripes = 12;
 constexpr Sectors data_offset(16);
 
-const parity::Kernels& kernels() { return *parity::supported_kernels().back(); }
+const parity::Kernels& kernels() {
+  return *parity::supported_kernels().back();
+}
 
 Layout layout_of(std::int32_t level, std::uint32_t code, std::uint32_t slots) {
   return *Layout::of({level, code, slots, chunk, chunk * stripes});
@@ -43,9 +45,9 @@ struct Case {
   std::uint32_t slots;
 };
 
-const std::vector<Case> cases = {{4, 0, 3},  {5, 0, 4},  {5, 1, 4},  {5, 2, 3},  {5, 3, 5},  {5, 4, 3},  {5, 5, 4},
-                                 {6, 0, 4},  {6, 1, 5},  {6, 2, 6},  {6, 3, 5},  {6, 4, 5},  {6, 5, 5},  {6, 8, 5},
-                                 {6, 9, 6},  {6, 10, 5}, {6, 16, 5}, {6, 17, 5}, {6, 18, 6}, {6, 19, 5}, {6, 20, 5}};
+const std::vector<Case> cases = {{4, 0, 3}, {5, 0, 4},  {5, 1, 4},  {5, 2, 3},  {5, 3, 5},  {5, 4, 3},  {5, 5, 4},
+                                 {6, 0, 4}, {6, 1, 5},  {6, 2, 6},  {6, 3, 5},  {6, 4, 5},  {6, 5, 5},  {6, 8, 5},
+                                 {6, 9, 6}, {6, 10, 5}, {6, 16, 5}, {6, 17, 5}, {6, 18, 6}, {6, 19, 5}, {6, 20, 5}};
 
 TEST(Array, ReadsTheSameWithEveryTolerableSetOfMembersMissing) {
   for (const Case& c : cases) {
@@ -129,7 +131,8 @@ TEST(Array, ReadsAnySectorsAnywhere) {
     for (std::uint64_t count = 1; count < 40; count += 6) {
       std::vector<std::byte> out(count * 512);
       ASSERT_TRUE(array.read(first * 512, out));
-      EXPECT_TRUE(std::equal(out.begin(), out.end(), members.content.begin() + static_cast<std::ptrdiff_t>(first * 512)));
+      EXPECT_TRUE(
+          std::equal(out.begin(), out.end(), members.content.begin() + static_cast<std::ptrdiff_t>(first * 512)));
     }
   }
   std::vector<std::byte> sector(512);

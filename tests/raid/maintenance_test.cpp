@@ -17,7 +17,9 @@ namespace {
 
 using test::Image;
 
-const parity::Kernels& kernels() { return *parity::supported_kernels().front(); }
+const parity::Kernels& kernels() {
+  return *parity::supported_kernels().front();
+}
 
 struct Event {
   std::size_t member;
@@ -92,7 +94,8 @@ class Machine {
     std::vector<WritableMember> members;
     std::vector<UndoMember> named;
     for (const PlannedMember& m : plan.members) {
-      RecordingDevice& device = *devices_[static_cast<std::size_t>(std::stoi(array().members[m.member].candidate->identity))];
+      RecordingDevice& device =
+          *devices_[static_cast<std::size_t>(std::stoi(array().members[m.member].candidate->identity))];
       fences.push_back(std::make_unique<FencedDevice>(device, m.extents));
       members.push_back({"m", fences.back().get(), &device});
       named.push_back({"m", device.size_bytes(), ""});
@@ -133,7 +136,9 @@ class Machine {
   std::vector<Assembly> arrays_;
 };
 
-MaintenanceTask resync_task() { return {}; }
+MaintenanceTask resync_task() {
+  return {};
+}
 
 MaintenanceTask build_task(WriteIntent::Extent extent, BuiltState built = BuiltState::automatic) {
   MaintenanceTask task;
@@ -244,7 +249,8 @@ TEST_P(PowerCut, AnywhereLeavesAnArrayThatTheSameCommandFinishes) {
 INSTANTIATE_TEST_SUITE_P(
     Fixtures, PowerCut,
     testing::Values(Case{"1.2-raid5-4-none-crash", resync_task()}, Case{"1.2-raid5-4-classic-crash", resync_task()},
-                    Case{"1.2-raid5-4-lockless-crash", resync_task()}, Case{"1.2-raid6-5-lockless-crash", resync_task()},
+                    Case{"1.2-raid5-4-lockless-crash", resync_task()},
+                    Case{"1.2-raid6-5-lockless-crash", resync_task()},
                     Case{"1.2-raid5-4-lockless-mixed-crash", resync_task()},
                     Case{"1.2-raid6-5-lockless-unwritten", build_task(WriteIntent::Extent::unwritten)},
                     Case{"1.2-raid6-5-lockless-unwritten", build_task(WriteIntent::Extent::everything)},
@@ -252,7 +258,8 @@ INSTANTIATE_TEST_SUITE_P(
                     Case{"1.2-raid5-4-none-clean", build_task(WriteIntent::Extent::everything)}),
     [](const auto& case_info) {
       std::string name = case_info.param.fixture + "_" + std::to_string(case_info.index);
-      std::replace_if(name.begin(), name.end(), [](char c) { return c == '.' || c == '-'; }, '_');
+      std::replace_if(
+          name.begin(), name.end(), [](char c) { return c == '.' || c == '-'; }, '_');
       return name;
     });
 
@@ -297,7 +304,8 @@ TEST(Maintenance, BuildParityMakesEveryRowRightAndLeavesNothingUnwritten) {
 }
 
 TEST(Maintenance, ResyncTouchesOnlyWhatIsDue) {
-  for (const std::string name : {"1.2-raid5-4-classic-crash", "1.2-raid5-4-lockless-mixed-crash", "1.2-raid4-4-lockless-crash"}) {
+  for (const std::string name :
+       {"1.2-raid5-4-classic-crash", "1.2-raid5-4-lockless-mixed-crash", "1.2-raid4-4-lockless-crash"}) {
     SCOPED_TRACE(name);
     std::vector<Image> images = test::load_fixture(name);
     Machine before(images);
@@ -375,7 +383,8 @@ TEST(Maintenance, DirtyAndDegradedIsRefusedUnlessForced) {
   EXPECT_EQ(machine.array().verdict, Verdict::degraded);
   EXPECT_GE(machine.array().array().events, events + 2);
   const auto now = machine.array().bitmap.lockless->counts();
-  EXPECT_GE(now.by_state[2] + now.by_state[3] + now.by_state[4], bits.by_state[2] + bits.by_state[3] + bits.by_state[4]);
+  EXPECT_GE(now.by_state[2] + now.by_state[3] + now.by_state[4],
+            bits.by_state[2] + bits.by_state[3] + bits.by_state[4]);
   // The member that was away is not taken back as good.
   std::vector<Image> together = machine.images();
   together.push_back(whole.images()[1]);

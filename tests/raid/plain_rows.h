@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// Members of a small array made, and judged, byte by byte with the plainest arithmetic: what engines are tested against.
+// Members of a small array made, and judged, byte by byte with the plainest arithmetic: what engines are tested
+// against.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -13,7 +14,9 @@
 
 namespace mdtool::test {
 
-inline unsigned plain_double(unsigned x) { return ((x << 1) ^ ((x & 0x80) != 0 ? 0x1d : 0)) & 0xff; }
+inline unsigned plain_double(unsigned x) {
+  return ((x << 1) ^ ((x & 0x80) != 0 ? 0x1d : 0)) & 0xff;
+}
 
 inline unsigned plain_multiply_by_power(unsigned x, std::uint32_t power) {
   for (std::uint32_t i = 0; i < power; ++i) {
@@ -87,13 +90,13 @@ inline Members make_members(const Layout& layout, Sectors data_offset, unsigned 
     b = static_cast<std::byte>(random());
   }
   for (std::uint32_t slot = 0; slot < g.raid_disks; ++slot) {
-    out.devices.push_back(
-        std::make_unique<MemoryDevice>(std::vector<std::byte>((data_offset + g.component_size).bytes(), std::byte{0xee})));
+    out.devices.push_back(std::make_unique<MemoryDevice>(
+        std::vector<std::byte>((data_offset + g.component_size).bytes(), std::byte{0xee})));
   }
   for (Sectors at; at < layout.array_size(); at += Sectors(1)) {
     const Place place = layout.data(at);
-    EXPECT_TRUE(out.devices[place.slot]->write(
-        (data_offset + place.sector).bytes(), std::span(out.content).subspan(at.bytes(), 512)));
+    EXPECT_TRUE(out.devices[place.slot]->write((data_offset + place.sector).bytes(),
+                                               std::span(out.content).subspan(at.bytes(), 512)));
   }
   std::vector<const Source*> sources;
   for (const auto& d : out.devices) {

@@ -15,7 +15,9 @@ constexpr Sectors chunk(16);
 constexpr std::uint64_t stripes = 9;
 constexpr Sectors data_offset(8);
 
-const parity::Kernels& kernels() { return *parity::supported_kernels().front(); }
+const parity::Kernels& kernels() {
+  return *parity::supported_kernels().front();
+}
 
 Layout layout_of(std::int32_t level, std::uint32_t code, std::uint32_t slots) {
   return *Layout::of({level, code, slots, chunk, chunk * stripes});
