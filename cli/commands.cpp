@@ -13,7 +13,7 @@ std::span<const CommandRow> commands() {
       CommandRow{"copy", "Copy an array's content to a file", make_copy},
       CommandRow{"stop", "Stop serving an array", make_stop},
       CommandRow{"resync", "Bring parity in step where the bitmap or an unclean stop says so", make_resync},
-      CommandRow{"build-parity", "Compute parity for what was never written, ahead of its first write", make_build_parity},
+      CommandRow{"build-parity", "Build parity ahead of the first write to a region", make_build_parity},
       CommandRow{"undo", "Put metadata back as it was before a run of mdtool", make_undo},
   };
   return rows;

@@ -155,7 +155,7 @@ Result<Outcome> MaintenanceCommand::run(const Surroundings& around) {
     outcome.error = std::move(plan).error();
     return outcome;
   }
-  const int attention = array->complete ? exit_status::fine : exit_status::attention;
+  const int attention = array->complete || array->lazy_slot ? exit_status::fine : exit_status::attention;
   outcome.document["dry_run"] = dry_run_;
   outcome.document["plan"] = plan_json(*array, *plan);
   outcome.document["uncertain"] = extents_json(plan->uncertain);

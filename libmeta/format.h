@@ -27,7 +27,7 @@ struct SuperblockChange {
   std::optional<std::uint64_t> utime_seconds;
   std::optional<Sectors> resync_offset;      // max(): clean
   std::vector<std::uint32_t> missing_slots;  // marked missing in this member's view of the array
-  enum class Recovery { keep, clear_all_ones } recovery = Recovery::keep;  // RECOVERY_OFFSET of all ones
+  enum class Recovery { keep, clear } recovery = Recovery::keep;  // RECOVERY_OFFSET and RECOVERY_BITMAP
 };
 
 class Format;

@@ -41,9 +41,9 @@ void mark_missing(Record& record, const std::vector<std::uint32_t>& slots) {
   }
 }
 
-void clear_all_ones(Superblock& superblock) {
+void clear_recovery(Superblock& superblock) {
   constexpr std::uint32_t recovering = feature_recovery_offset | feature_recovery_bitmap;
-  if ((superblock.feature_map & feature_recovery_offset) != 0 && Sectors(superblock.recovery_offset).is_max()) {
+  if ((superblock.feature_map & feature_recovery_offset) != 0) {
     superblock.feature_map = superblock.feature_map & ~recovering;
     superblock.recovery_offset = 0;  // as super_1_sync() leaves a member in sync
   }
@@ -72,8 +72,8 @@ class Metadata1 final : public Metadata {
       record.fixed.resync_offset = change.resync_offset->count();
     }
     mark_missing(record, change.missing_slots);
-    if (change.recovery == SuperblockChange::Recovery::clear_all_ones) {
-      clear_all_ones(record.fixed);
+    if (change.recovery == SuperblockChange::Recovery::clear) {
+      clear_recovery(record.fixed);
     }
     record.fixed.sb_csum = record.expected_checksum();
     return std::make_unique<Metadata1>(format_, std::move(record));

@@ -35,10 +35,9 @@ Result<Candidate> inspect(std::string path, std::string identity, const Source& 
       if (++unreadable == all_formats().size()) {
         return std::move(added).error();
       }
-      candidate.findings.push_back({Severity::warning, "superblock-place-unreadable", "",
-                                    "no " + std::string(format->name()) +
-                                        " superblock can be looked for: " + added.error().text,
-                                    Effect::none});
+      candidate.findings.push_back(
+          {Severity::warning, "superblock-place-unreadable", "",
+           "no " + std::string(format->name()) + " superblock can be looked for: " + added.error().text, Effect::none});
     }
   }
   std::stable_sort(candidate.superblocks.begin(), candidate.superblocks.end(),

@@ -274,6 +274,20 @@ std::vector<BitmapCopy> bitmap_copies(const Assembly& a) {
   return copies;
 }
 
+// With a lockless bitmap the kernel calls the in-sync member with the highest slot "recovering by bitmap" while it
+// builds parity after first writes. In the run that created the member recovery_offset is then all ones; after an
+// assembly it is an ordinary number, and nothing in the superblock tells it from a member that was really added again.
+// Cut while dirty, that member's data is newer than the parity that a recovery would use.
+std::optional<std::uint32_t> lazy_recovery(const Assembly& a) {
+  const MemberDescription& d = a.array();
+  const std::uint32_t last = a.slots() - 1;
+  const Member* m = a.slots() == 0 ? nullptr : a.in_slot(last);
+  const bool suspected = !a.clean && (d.level == 4 || d.level == 5 || d.level == 6) && !d.reshape && m != nullptr &&
+                         m->state == MemberState::recovering && m->description().recovery_by_bitmap &&
+                         a.in_sync_count() == last && a.bitmap.lockless && a.bitmap.trust == Trust::believed;
+  return suspected ? std::optional(last) : std::nullopt;
+}
+
 // Normal above 3,072 chunks: mdadm sizes the area by the classic formula. The log must then be left alone.
 void note_log_under_states(Assembly& a) {
   if (!a.bitmap.lockless) {
@@ -308,6 +322,14 @@ Assembly judge(const std::vector<const Candidate*>& candidates, const AssembleOp
   member_findings(a);
   a.bitmap = view_bitmap(bitmap_copies(a), expected_bitmap(a), options.suggested_bitmap);
   note_log_under_states(a);
+  a.lazy_slot = lazy_recovery(a);
+  if (a.lazy_slot) {
+    a.findings.push_back({Severity::warning, "lazy-recovery-cut", "recovery_offset",
+                          a.in_slot(*a.lazy_slot)->candidate->path +
+                              ": marked as recovering by bitmap; taken for a lockless lazy recovery that a cut ended: the "
+                              "member's data counts as in sync",
+                          Effect::none});
+  }
   judge_start(a);
   return a;
 }

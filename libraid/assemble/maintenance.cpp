@@ -57,9 +57,11 @@ class Runner {
     for (std::size_t i = 0; i < plan_.members.size(); ++i) {
       const Member& m = a_.members[plan_.members[i].member];
       TRY(bad, bad_ranges(m, a_.bitmap));
-      members[plan_.members[i].slot] = {
-          stages_.members()[i].device, m.description().data_offset,
-          m.state == MemberState::recovering ? m.description().recovery_offset : Sectors::max(), std::move(bad)};
+      members[plan_.members[i].slot] = {stages_.members()[i].device, m.description().data_offset,
+                                        m.state == MemberState::recovering && a_.lazy_slot != m.slot
+                                            ? m.description().recovery_offset
+                                            : Sectors::max(),
+                                        std::move(bad)};
     }
     return members;
   }
@@ -69,8 +71,13 @@ class Runner {
     TRY(bitmap, write_bitmap(*change.events));
     std::vector<MemberPatch> stage;
     for (std::size_t i = 0; i < plan_.members.size(); ++i) {
-      const Metadata& superblock = *a_.members[plan_.members[i].member].candidate->chosen()->metadata;
-      stage.push_back({i, {superblock.offset_bytes(), superblock.changed(change)->encode()}});
+      const Member& m = a_.members[plan_.members[i].member];
+      const Metadata& superblock = *m.candidate->chosen()->metadata;
+      SuperblockChange own = change;
+      if (m.slot != a_.lazy_slot && !m.description().recovery_is_all_ones()) {
+        own.recovery = SuperblockChange::Recovery::keep;
+      }
+      stage.push_back({i, {superblock.offset_bytes(), superblock.changed(own)->encode()}});
     }
     return stages_.write(stage);
   }
@@ -106,7 +113,7 @@ class Runner {
       SuperblockChange dirty = next_change();
       dirty.resync_offset = Sectors();
       // Dirty with that mark the kernel would refuse; as in sync the member is simply resynchronised with the others.
-      dirty.recovery = SuperblockChange::Recovery::clear_all_ones;
+      dirty.recovery = SuperblockChange::Recovery::clear;
       return write_metadata(dirty);
     }
     const bool build = plan_.task.kind == MaintenanceTask::Kind::build_parity;
@@ -181,7 +188,7 @@ class Runner {
     TRY(flushed, sync.flush());
     SuperblockChange clean = next_change();
     clean.resync_offset = Sectors::max();
-    clean.recovery = SuperblockChange::Recovery::clear_all_ones;
+    clean.recovery = SuperblockChange::Recovery::clear;
     return write_metadata(clean);
   }
 

@@ -44,8 +44,13 @@ Status check_findings(const Assembly& a) {
   return Done{};
 }
 
+// Every slot has a member whose data counts.
+bool whole(const Assembly& a) {
+  return a.complete || a.lazy_slot;
+}
+
 Status check_redundancy(const Assembly& a, const MaintenanceTask& task) {
-  if (a.complete) {
+  if (whole(a)) {
     return Done{};
   }
   if (task.kind == MaintenanceTask::Kind::build_parity) {
@@ -125,7 +130,7 @@ class Planner {
   void decide() {
     const bool build = plan_.task.kind == MaintenanceTask::Kind::build_parity;
     const std::uint64_t due = plan_.intent.due().size();
-    if (a_.clean && !a_.complete) {
+    if (a_.clean && !whole(a_)) {
       return;  // a clean degraded array keeps its bits for the member that is missing
     }
     if (due == 0 && (a_.clean || build)) {
@@ -207,7 +212,7 @@ Result<MaintenancePlan> plan_maintenance(const Assembly& a, const MaintenanceTas
   TRY(logs, check_logs(a.array()));
   TRY(findings, check_findings(a));
   TRY(redundancy, check_redundancy(a, task));
-  std::uint32_t missing_redundancy = a.slots() - a.in_sync_count();
+  const std::uint32_t missing_redundancy = whole(a) ? 0 : a.slots() - a.in_sync_count();
   if (missing_redundancy > layout.parity_disks()) {
     return refused("too few members: " + std::to_string(a.in_sync_count()) + " in sync, " +
                    std::to_string(layout.data_disks()) + " are needed");
@@ -226,8 +231,8 @@ Result<MaintenancePlan> plan_maintenance(const Assembly& a, const MaintenanceTas
   MaintenancePlan plan{layout, task, intent_for(a, layout, task), {}, {}, false, {}, true, false, 0, {}, {}};
   plan.computes = missing_redundancy < layout.parity_disks();
   plan.marks_dirty_first = a.clean && plan.intent.rewrites_promised_parity() && !plan.intent.due().empty();
-  plan.uncertain = uncertain_extents(a, layout);
-  if (!a.complete) {
+  if (!whole(a)) {
+    plan.uncertain = uncertain_extents(a, layout);
     plan.intent.keep_bits();
   }
   const bool checkpoint_counts = !build && a.bitmap.trust == Trust::absent && a.complete && !a.clean;

@@ -224,9 +224,13 @@ Result<ReadableArray> open_for_reading(const Assembly& a, const Forces& forces, 
     TRY(bad, bad_ranges(*m, a.bitmap));
     const MemberDescription& d = m->description();
     members[slot] = {m->candidate->data, d.data_offset,
-                     m->state == MemberState::recovering ? d.recovery_offset : Sectors::max(), std::move(bad)};
+                     m->state == MemberState::recovering && a.lazy_slot != slot ? d.recovery_offset : Sectors::max(),
+                     std::move(bad)};
   }
-  ReadableArray readable{Array(layout, std::move(members), kernels), uncertain_extents(a, layout), {}, !a.complete};
+  ReadableArray readable{Array(layout, std::move(members), kernels), {}, {}, !a.complete};
+  if (!a.lazy_slot) {
+    readable.uncertain = uncertain_extents(a, layout);
+  }
   if (!readable.uncertain.empty()) {
     readable.findings.push_back(
         {Severity::warning, "uncertain-extents", "",

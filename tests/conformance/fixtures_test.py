@@ -87,7 +87,9 @@ class Fixture(unittest.TestCase):
 
     def compare_members(self, expected, members):
         def row(path, member):
-            return (path or "-", str(member["slot"]), member["role"], member["state"])
+            # A lazy recovery that was cut off leaves a mark of all ones: mdadm calls it recovering, but nothing is missing.
+            state = "in-sync" if member.get("recovery_offset_sectors") == "max" else member["state"]
+            return (path or "-", str(member["slot"]), member["role"], state)
 
         found = [row(member["path"] and pathlib.Path(member["path"]).name, member) for member in members]
         with self.subTest(key="members"):
@@ -110,27 +112,23 @@ class Fixture(unittest.TestCase):
                 self.assertEqual(states, wanted)
 
     def copy(self, expected, members, to):
-        ran = run("copy", members, "--to", to)
-        said = ran.stderr.decode(errors="replace")
+        has_journal = any(member["role"] == "journal" for member in expected["members"])
+        known_level = expected["level"] in ("raid4", "raid5", "raid6")
         with self.subTest(key="copy"):
-            if not self.readable(expected):
-                self.assertEqual(ran.returncode, 64, said)
+            if has_journal or not known_level or expected["content_sha256"] is None:
+                ran = run("copy", members, "--to", to)
+                self.assertEqual(ran.returncode, 64, ran.stderr)
                 self.assertFalse(to.exists(), "a refused copy left a file")
-                return
-            self.assertIn(ran.returncode, (0, 2), said)
-            if expected["verdict"] == "assembles" and expected["clean"]:
-                warned = "warning" in said or "problem" in said
-                self.assertEqual(ran.returncode, 0 if not warned else ran.returncode, said)
-            else:
-                self.assertEqual(ran.returncode, 2, said)
-            self.assertEqual(sha256(to), expected["content_sha256"])
+            # What a journal holds after a clean stop is on the members too; after a crash only a replay knows it.
+            if has_journal and expected["content_note"] is None:
+                self.compare_content(expected, to, run("copy", "--force", "ignore-journal", members, "--to", to))
+            elif not has_journal and known_level and expected["content_sha256"] is not None:
+                self.compare_content(expected, to, run("copy", members, "--to", to))
 
-    @staticmethod
-    def readable(expected):
-        """Levels 4 to 6 with enough members, no journal to be replayed first, and no reshape in the middle."""
-        journal_with_content = "replayed the journal" in (expected["content_note"] or "")
-        return (expected["level"] in ("raid4", "raid5", "raid6") and expected["content_sha256"] is not None
-                and not journal_with_content)
+    def compare_content(self, expected, to, ran):
+        healthy = expected["verdict"] == "assembles" and expected["clean"]
+        self.assertIn(ran.returncode, (0,) if healthy else (2,), ran.stderr)
+        self.assertEqual(sha256(to), expected["content_sha256"])
 
 
 def main():

@@ -69,7 +69,7 @@ inline void examine_superblock(const Metadata& metadata, const Source& source) {
   change.events = metadata.describe().events + 2;
   change.resync_offset = Sectors(0);
   change.missing_slots = {0, 1, 2, 3};
-  change.recovery = SuperblockChange::Recovery::clear_all_ones;
+  change.recovery = SuperblockChange::Recovery::clear;
   const auto changed = metadata.changed(change);
   require(changed->encode().size() == encoded.size());
   require(changed->changed(change)->encode() == changed->encode());

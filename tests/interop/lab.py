@@ -207,6 +207,9 @@ class Lab:
         if not self.expect(holds, what):
             raise Abandoned
 
+    def note(self, what):
+        print(f"  {self.where}: {what}", flush=True)
+
     def run(self, name, case, *arguments):
         """Runs one case (its result is returned). What others need, a "making of", runs whatever --only says."""
         if self.options.only and self.options.only not in name and not name.startswith("making of "):

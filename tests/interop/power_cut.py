@@ -105,6 +105,8 @@ def repair(one, cut):
     one.expect_equal((status, document.get("result")), (0, None), f"the second run ({document.get('error')})")
     one.expect_equal(members.digests(), before, "members after the second run")
     cut.summary = f"{chunks} chunks due, {len(wrong_due)} rows wrong there, {len(cut.left_wrong)} elsewhere"
+    one.note(cut.summary)
+    one.torn += len(wrong_due)
 
 
 def counted_by_check(cut):
@@ -160,6 +162,9 @@ def round_of_cuts(one, turn, level):
 
 
 def run(one):
+    one.torn = 0
     for turn in range(ROUNDS * one.rounds):
         for level in (4, 5, 6):
             one.run(f"round {turn} raid{level}", round_of_cuts, turn, level)
+    one.where = "power_cut, all rounds"
+    one.expect(one.torn > 0 or one.options.only, "no cut tore anything: these rounds have shown nothing")

@@ -43,7 +43,7 @@ void ask_everything(const Metadata& metadata, std::uint64_t member_bytes) {
   change.events = 1;
   change.resync_offset = Sectors(0);
   change.missing_slots = {0, 1, 0xffff};
-  change.recovery = SuperblockChange::Recovery::clear_all_ones;
+  change.recovery = SuperblockChange::Recovery::clear;
   const auto changed = metadata.changed(change);
   EXPECT_EQ(changed->encode().size(), metadata.encode().size());
   EXPECT_EQ(find(changed->verify(member_bytes), "superblock-checksum"), nullptr);

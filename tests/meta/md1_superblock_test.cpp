@@ -407,10 +407,12 @@ TEST(Md1Change, MarksSlotsMissingButNeverItself) {
 TEST(Md1Change, ClearsOnlyARecoveryOfAllOnes) {
   Md1Member made(2);
   SuperblockChange change;
-  change.recovery = SuperblockChange::Recovery::clear_all_ones;
-  made.sb.feature_map = feature_bitmap_offset | feature_recovery_offset;
+  change.recovery = SuperblockChange::Recovery::clear;
+  made.sb.feature_map = feature_bitmap_offset | feature_recovery_offset | feature_recovery_bitmap;
   made.sb.recovery_offset = 640;
-  EXPECT_TRUE(made.read()->changed(change)->describe().recovery);
+  EXPECT_TRUE(made.read()->changed({})->describe().recovery);
+  EXPECT_FALSE(made.read()->changed(change)->describe().recovery);
+  EXPECT_FALSE(made.read()->changed(change)->describe().recovery_by_bitmap);
   made.sb.recovery_offset = ~std::uint64_t{0};
   EXPECT_TRUE(made.read()->changed({})->describe().recovery_is_all_ones());
   const auto cleared = made.read()->changed(change);
