@@ -12,7 +12,7 @@ namespace {
 // A device that fails a long read may still give most of it; md itself works in these units.
 constexpr std::size_t retry_bytes = 4096;
 // What a reconstruction reads of each member at a time.
-constexpr std::size_t reconstruct_bytes = 64 * 1024;
+constexpr std::size_t reconstruct_bytes = std::size_t{64} * 1024;
 
 Sectors smaller(Sectors a, Sectors b) {
   return a < b ? a : b;

@@ -13,6 +13,9 @@ using bitmap::ChunkState;
 // Work is only done on arrays of levels 4, 5, 6 with every member there (or with the bits left alone).
 constexpr bitmap::Condition complete{.degraded = false, .raid456 = true};
 
+// A member says how large it is: a list of its units may not grow with that.
+constexpr std::uint64_t most_units = std::uint64_t{1} << 20;
+
 bool needs_sync(std::uint8_t raw) {
   return raw == static_cast<std::uint8_t>(ChunkState::need_sync) ||
          raw == static_cast<std::uint8_t>(ChunkState::need_sync_unwritten);
@@ -26,6 +29,9 @@ bool same_bytes(const bitmap::Lockless& a, const bitmap::Lockless& b) {
 
 WriteIntent WriteIntent::over(const BitmapView& view, Sectors component, Sectors unit) {
   const bool usable = view.trust != Trust::absent && view.trust != Trust::rejected && !view.chunk().is_zero();
+  while (component / unit >= most_units) {
+    unit = unit * 2;
+  }
   WriteIntent intent(component, usable ? view.chunk() : unit);
   if (usable) {
     intent.classic_ = view.classic;

@@ -21,7 +21,8 @@ enum class BuiltState {
 
 class WriteIntent {
  public:
-  // For a resync. `component` is the sync range's length; without a usable bitmap it is divided into units of `unit`.
+  // For a resync. `component` is the sync range's length; without a usable bitmap it is divided into units of
+  // `unit`, or of a multiple where those would be too many to list.
   static WriteIntent for_resync(const BitmapView&, Sectors component, Sectors unit, bool clean);
   // For build-parity: every Unwritten chunk and every one that needs a sync; or every chunk there is.
   enum class Extent { unwritten, everything };

@@ -97,22 +97,30 @@ class StartRules {
     return could_be_forced(a_.slots()) ? Verdict::needs_force : Verdict::impossible;
   }
 
-  // Stale members could be taken along by force.
-  bool could_be_forced(std::uint32_t needed) {
+  std::vector<std::uint32_t> slots_held_by(std::initializer_list<MemberState> states) const {
     std::vector<std::uint32_t> slots;
     for (const Member& m : a_.members) {
       if (m.candidate != nullptr && m.slot && *m.slot < a_.slots() &&
-          (m.state == MemberState::in_sync || m.state == MemberState::stale)) {
+          std::find(states.begin(), states.end(), m.state) != states.end()) {
         slots.push_back(*m.slot);
       }
     }
     std::sort(slots.begin(), slots.end());
     slots.erase(std::unique(slots.begin(), slots.end()), slots.end());
-    if (slots.size() < needed) {
+    return slots;
+  }
+
+  // Stale members could be taken along by force.
+  bool could_be_forced(std::uint32_t needed) {
+    if (slots_held_by({MemberState::in_sync, MemberState::stale}).size() < needed) {
       return false;
     }
-    say("with --force mdadm would take stale members along: what was written since they left is lost on them");
+    say_what_force_does();
     return true;
+  }
+
+  void say_what_force_does() {
+    say("with --force mdadm would take stale members along: what was written since they left is lost on them");
   }
 
   void name_missing() {
@@ -167,20 +175,31 @@ class StartRules {
       return Verdict::assembles;
     }
     name_missing();
+    if (every_block_has_a_copy(slots_held_by({MemberState::in_sync}), near, copies)) {
+      return degraded();
+    }
+    say("every copy of some blocks is gone");
+    if (!every_block_has_a_copy(slots_held_by({MemberState::in_sync, MemberState::stale}), near, copies)) {
+      return Verdict::impossible;
+    }
+    say_what_force_does();
+    return Verdict::needs_force;
+  }
+
+  // enough() in drivers/md/raid10.c: the copies of a block are in `copies` slots in a row.
+  bool every_block_has_a_copy(const std::vector<std::uint32_t>& held, std::uint32_t near, std::uint32_t copies) const {
     std::uint32_t first = 0;
     do {
-      std::uint32_t alive = 0;
-      for (std::uint32_t i = 0; i < copies; ++i) {
-        const Member* m = a_.in_slot((first + i) % a_.slots());
-        alive += m != nullptr && m->state == MemberState::in_sync ? 1 : 0;
+      bool alive = false;
+      for (std::uint32_t i = 0; i < copies && !alive; ++i) {
+        alive = std::binary_search(held.begin(), held.end(), (first + i) % a_.slots());
       }
-      if (alive == 0) {
-        say("every copy of some blocks is gone");
-        return could_be_forced(a_.slots() / copies) ? Verdict::needs_force : Verdict::impossible;
+      if (!alive) {
+        return false;
       }
       first = (first + near) % a_.slots();
     } while (first != 0);
-    return degraded();
+    return true;
   }
 
   bool partial_parity_log() const { return d_.ppl.has_value(); }

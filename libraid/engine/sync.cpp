@@ -11,7 +11,7 @@ namespace mdtool {
 namespace {
 
 // What is read of each member at a time: one stripe of this size stays within L2.
-constexpr std::size_t piece_bytes = 64 * 1024;
+constexpr std::size_t piece_bytes = std::size_t{64} * 1024;
 // Page-aligned members collide in one L1 set; each buffer starts this much further (k = 16 went from 53 to 100 GB/s).
 constexpr std::size_t stagger_bytes = 512;
 constexpr std::size_t pitch_bytes = piece_bytes + stagger_bytes;

@@ -3,6 +3,10 @@
 // when it is encoded again.
 #include <gtest/gtest.h>
 
+#include <fstream>
+#include <map>
+#include <nlohmann/json.hpp>
+
 #include "libmeta/bitmap/classic.h"
 #include "libmeta/bitmap/lockless.h"
 #include "libmeta/journal/meta_block.h"
@@ -63,8 +67,29 @@ TEST_P(FormatsOnFixtures, BitmapsEncodeTheSameBytes) {
   }
 }
 
-TEST_P(FormatsOnFixtures, BadBlockLogsEncodeTheSameBytes) {
-  std::size_t listed = 0;
+// What mdadm --examine-badblocks says of each member, by file; null where there is no log.
+std::map<std::string, nlohmann::json> listed_by_mdadm(const std::string& fixture) {
+  std::ifstream file(fuzz::fixtures_folder() / fixture / "expected.json");
+  std::map<std::string, nlohmann::json> lists;
+  const nlohmann::json expected = nlohmann::json::parse(file);
+  for (const nlohmann::json& member : expected.at("members")) {
+    if (member.at("file").is_string()) {
+      lists[member.at("file")] = member.value("bad_blocks", nlohmann::json());
+    }
+  }
+  return lists;
+}
+
+nlohmann::json as_json(const std::vector<md1::BadRange>& ranges) {
+  nlohmann::json list = nlohmann::json::array();
+  for (const md1::BadRange& r : ranges) {
+    list.push_back({r.first.count(), r.count.count()});
+  }
+  return list;
+}
+
+TEST_P(FormatsOnFixtures, BadBlockLogsEncodeTheSameBytesAndListWhatMdadmLists) {
+  const auto lists = listed_by_mdadm(GetParam());
   for (const Candidate& candidate : fixture_.candidates()) {
     const MemberDescription& d = candidate.chosen()->description;
     if (!d.bad_block_log) {
@@ -73,12 +98,14 @@ TEST_P(FormatsOnFixtures, BadBlockLogsEncodeTheSameBytes) {
     const auto log = md1::BadBlockLog::read(*candidate.metadata, *d.bad_block_log);
     ASSERT_TRUE(log) << log.error().text;
     expect_same(*candidate.metadata, d.bad_block_log->offset_bytes, log->encode());
-    listed += d.bad_block_log->not_empty ? log->ranges().size() : 0;
-    if (d.bad_block_log->not_empty) {
+    const std::vector<md1::BadRange> listed = d.bad_block_log->not_empty ? log->ranges() : std::vector<md1::BadRange>{};
+    const auto by_mdadm = lists.find(candidate.path + ".img");
+    ASSERT_NE(by_mdadm, lists.end()) << candidate.path;
+    EXPECT_EQ(as_json(listed), by_mdadm->second.is_null() ? nlohmann::json::array() : by_mdadm->second);
+    if (!listed.empty()) {
       EXPECT_TRUE(log->verify(candidate.metadata->size_bytes()).empty()) << candidate.path;
     }
   }
-  EXPECT_EQ(listed != 0, GetParam().find("bad-blocks") != std::string::npos);
 }
 
 TEST_P(FormatsOnFixtures, PartialParityLogsEncodeTheSameBytes) {

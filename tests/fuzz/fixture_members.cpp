@@ -53,6 +53,10 @@ class Ends {
 
 }  // namespace
 
+std::filesystem::path fixtures_folder() {
+  return MDTOOL_FIXTURES;
+}
+
 MemberImage load_member(const std::filesystem::path& packed) {
   const std::string content = file_content(packed);
   const std::unique_ptr<ZSTD_DStream, decltype(&ZSTD_freeDStream)> stream(ZSTD_createDStream(), &ZSTD_freeDStream);
@@ -74,7 +78,7 @@ MemberImage load_member(const std::filesystem::path& packed) {
 }
 
 std::vector<MemberImage> load_fixture(const std::string& name) {
-  const std::filesystem::path folder = std::filesystem::path(MDTOOL_FIXTURES) / name;
+  const std::filesystem::path folder = fixtures_folder() / name;
   std::vector<MemberImage> members;
   for (int i = 0; std::filesystem::exists(folder / ("m" + std::to_string(i) + ".img.zst")); ++i) {
     members.push_back(load_member(folder / ("m" + std::to_string(i) + ".img.zst")));
@@ -87,7 +91,7 @@ std::vector<MemberImage> load_fixture(const std::string& name) {
 
 std::vector<std::string> fixture_names() {
   std::vector<std::string> names;
-  for (const auto& entry : std::filesystem::directory_iterator(MDTOOL_FIXTURES)) {
+  for (const auto& entry : std::filesystem::directory_iterator(fixtures_folder())) {
     if (std::filesystem::exists(entry.path() / "m0.img.zst")) {
       names.push_back(entry.path().filename());
     }

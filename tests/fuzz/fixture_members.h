@@ -17,6 +17,7 @@ struct MemberImage {
   std::vector<std::byte> tail;  // empty if the head is all of it
 };
 
+std::filesystem::path fixtures_folder();
 // Ends the process where a fixture cannot be read: nothing can be tested then.
 MemberImage load_member(const std::filesystem::path& packed);
 // m0.img, m1.img, ... of tests/fixtures/NAME.

@@ -1,13 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "tests/fuzz/seeds.h"
 
+#include <unistd.h>
+#include <zstd.h>
+
 #include <algorithm>
 #include <cstdlib>
+#include <filesystem>
+#include <fstream>
 #include <iostream>
+#include <iterator>
 #include <optional>
 #include <random>
+#include <span>
 #include <string>
 
+#include "libmeta/ondisk.h"
+#include "libraid/io/undo_file.h"
 #include "tests/fuzz/fixture_members.h"
 
 namespace mdtool::fuzz {
@@ -111,20 +120,49 @@ std::vector<Input> edit_programs() {
   return seeds;
 }
 
-// That target seals the content itself: the length of the description, the description, the records.
-std::vector<Input> undo_contents() {
-  Input counted{0x20};
-  for (std::uint8_t i = 0; i < 0x60; ++i) {
-    counted.push_back(i % 8 == 0 ? static_cast<std::uint8_t>(i / 8 % 3) : std::uint8_t{0});
+// The content of every frame of an undo file, in order.
+std::vector<Input> frame_contents(const Input& file) {
+  constexpr std::size_t head_bytes = 44;
+  constexpr std::size_t length_at = 24;
+  std::vector<Input> contents;
+  for (std::size_t at = 0; at + head_bytes <= file.size();) {
+    const auto length = load<le64>(std::as_bytes(std::span(file)), at + length_at);
+    Input content(64U << 10);
+    content.resize(ZSTD_decompress(content.data(), content.size(), file.data() + at + head_bytes, length->value()));
+    contents.push_back(std::move(content));
+    at += head_bytes + length->value();
   }
-  return {counted, Input(256, 0), Input(64, 0xff)};
+  return contents;
+}
+
+// A file with two members and two stages, and what its frames hold: the target seals that again after a mutation.
+std::vector<Input> undo_files() {
+  const std::filesystem::path path =
+      std::filesystem::temp_directory_path() / ("mdtool-undo-seed-" + std::to_string(getpid()));
+  auto undo = UndoFile::create(path, "mdtool resync a b", {{"a", 65536, "uuid:0"}, {"b", 65536, "uuid:1"}});
+  const std::vector<std::byte> zeroes(512), ones(512, std::byte{1});
+  const bool written = undo &&
+                       undo->append(std::vector<UndoRecord>{{0, 4096, zeroes, ones}, {1, 8192, zeroes, ones}}) &&
+                       undo->append(std::vector<UndoRecord>{{0, 4096, ones, zeroes}});
+  std::ifstream stream(path, std::ios::binary);
+  const Input file{std::istreambuf_iterator<char>(stream), {}};
+  std::filesystem::remove(path);
+  const std::vector<Input> frames = written ? frame_contents(file) : std::vector<Input>{};
+  std::vector<Input> seeds;
+  for (std::size_t i = 1; i < frames.size(); ++i) {
+    Input seed = behind({static_cast<std::uint8_t>(frames[0].size())}, frames[0]);
+    seed.insert(seed.end(), frames[i].begin(), frames[i].end());
+    seeds.push_back(std::move(seed));
+  }
+  seeds.push_back(file);
+  return seeds;
 }
 
 }  // namespace
 
 std::vector<Input> seeds_for(std::string_view target) {
   std::vector<Input> seeds = target == "assemble_fuzz"    ? edit_programs()
-                             : target == "undo_file_fuzz" ? undo_contents()
+                             : target == "undo_file_fuzz" ? undo_files()
                                                           : cut_from_fixtures(target);
   if (seeds.empty()) {
     std::cerr << "no seeds for " << target << "\n";

@@ -9,6 +9,7 @@ import itertools
 import json
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -28,6 +29,7 @@ METADATA = ["0.90", "1.0", "1.1", "1.2"]
 GUEST = r"""
 say() { echo "@ $*"; }
 sys() { cat /sys/block/$1/md/$2 2>/dev/null || echo none; }
+syncs_of() { dmesg | grep -cE "md: .* of RAID array $1( |\$)" || true; }  # how many the kernel has started, checks too
 settle() {  # MD: no sync, and marked clean
   sleep 0.3
   while [ "$(cat /sys/block/$1/md/sync_action 2>/dev/null || echo idle)" != idle ]; do sleep 0.1; done
@@ -57,8 +59,8 @@ at_rest() {  # MD...: whether the kernel syncs anything of its own accord
   for one in "$@"; do
     say $one.sync_action "$(sys $one sync_action)"
     say $one.sync_completed "$(sys $one sync_completed)"
-    say $one.syncs "$(dmesg | grep -cE "md: (resync|recovery|requested-resync|reshape) of RAID array $one( |\$)" || true)"
-    say $one.mdstat "$(sed -n "/^$one :/,/^ *\$/p" /proc/mdstat | grep -cE 'resync|recovery|PENDING|DELAYED' || true)"
+    say $one.syncs $(syncs_of $one)
+    say $one.mdstat "$(sed -n "/^$one :/,/^ *\$/p" /proc/mdstat | grep -cE 'resync|recover|PENDING|DELAYED' || true)"
   done
 }
 bits() { [ ! -e /sys/block/$1/md/llbitmap/bits ] || sed 's/ \([0-9]*\)$/=\1/; s/ /_/g' /sys/block/$1/md/llbitmap/bits | while read -r line; do say "$1.bits.${line%=*} ${line#*=}"; done; }
@@ -75,6 +77,11 @@ verify() {  # MD SEED FIRST COUNT: content
 }
 hash_of() { sha256sum </dev/$1 | sed 's/ .*//'; }
 """
+
+
+def short(value, limit=300):
+    text = repr(value)
+    return text if len(text) <= limit else text[:limit] + "..."
 
 
 class Abandoned(Exception):
@@ -151,7 +158,9 @@ class Members:
         return [digest(path) for path in self.present()]
 
     def metadata(self):
-        return [ondisk.metadata_bytes(path, block) for path, block in zip(self.present(), self.superblocks())]
+        """A digest for each member of all that is not content: what an undo has to put back."""
+        return [hashlib.sha256(ondisk.metadata_bytes(path, block)).hexdigest()
+                for path, block in zip(self.present(), self.superblocks())]
 
     def copy_to(self, directory):
         os.makedirs(directory, exist_ok=True)
@@ -201,7 +210,7 @@ class Lab:
         return holds
 
     def expect_equal(self, found, expected, what):
-        return self.expect(found == expected, f"{what}: {found!r}, expected {expected!r}")
+        return self.expect(found == expected, f"{what}: {short(found)}, expected {short(expected)}")
 
     def require(self, holds, what):
         if not self.expect(holds, what):
@@ -245,7 +254,8 @@ class Lab:
     # ---- running things ----------------------------------------------------------------------------------------------
 
     def place(self, *names):
-        path = os.path.join(self.directory, *(name.replace(" ", "_").replace("/", "_") for name in names))
+        # No commas: the guest's disks are named on its command line.
+        path = os.path.join(self.directory, *(re.sub(r"[^\w.+-]+", "_", name) for name in names))
         os.makedirs(os.path.dirname(path), exist_ok=True)
         return path
 

@@ -184,7 +184,6 @@ def total(ranges):
 
 
 def metadata_bytes(path, found):
-    """All that is not content: what an undo has to put back."""
     data_at = found.data_offset * SECTOR
     data_end = data_at + found.size * SECTOR
     return read_at(path, 0, data_at) + read_at(path, data_end, os.path.getsize(path) - data_end)

@@ -116,6 +116,15 @@ TEST(Judge, Raid10LivesAsLongAsEveryBlockHasACopy) {
   EXPECT_EQ(verdict_without(images, {0, 2, 3}), Verdict::impossible);
 }
 
+TEST(Judge, StaleRaid10MembersHelpOnlyWhereTheyHoldWhatIsGone) {
+  std::vector<Image> images = load_fixture("1.2-raid10-4-none");
+  const std::uint64_t events = look_at(images).array().array().events;
+  set_field(images[0], at_events, le64(events - 2));
+  EXPECT_EQ(look_without(images, {1}).array().verdict, Verdict::needs_force);
+  EXPECT_EQ(look_without(images, {2}).array().verdict, Verdict::degraded);
+  EXPECT_EQ(look_without(images, {2, 3}).array().verdict, Verdict::impossible);
+}
+
 TEST(Judge, AMemberGivenTwiceIsAFindingThatStopsWriting) {
   const std::vector<Image> images = load_fixture("1.2-raid5-4-none-crash");
   const test::Look look = look_at(images, {0, 1, 2, 3, 1});
@@ -196,7 +205,7 @@ TEST(Judge, StaleMembersAreLeftOut) {
 TEST(Judge, OneEventApartIsInSyncTwoAreStale) {
   const std::vector<Image> images = load_fixture("1.2-raid5-4-none-clean");
   const std::uint64_t events = look_at(images).array().array().events;
-  for (std::uint64_t behind : {0, 1, 2, 5}) {
+  for (std::uint64_t behind : {0U, 1U, 2U, 5U}) {
     std::vector<Image> edited = images;
     set_field(edited[1], at_events, le64(events - behind));
     const test::Look look = look_at(edited);

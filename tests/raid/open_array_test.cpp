@@ -6,6 +6,7 @@
 
 #include <set>
 
+#include "libmeta/journal/meta_block.h"
 #include "libmeta/md1/superblock.h"
 #include "tests/raid/loaded_array.h"
 
@@ -74,15 +75,45 @@ TEST(OpenArray, RefusesAJournalWithContentUnlessForced) {
   EXPECT_NE(refusal(cut.array(), {.ignore_journal = false, .dirty_degraded = true}), "");
 }
 
-TEST(OpenArray, RefusesAnArrayWhoseJournalIsNotHere) {
+// The kernel leaves blocks with content behind even after a clean stop.
+TEST(OpenArray, RefusesTheJournalOfACleanStop) {
   const std::vector<Image> images = load_fixture("1.2-raid5-3-journal-clean");
+  expect_refused(look_at(images), "--force=ignore-journal");
+}
+
+std::size_t journal_member(const test::Look& look) {
+  const auto found = std::find_if(look.candidates.begin(), look.candidates.end(),
+                                  [](const Candidate& c) { return c.chosen()->description.role == Role::journal; });
+  EXPECT_NE(found, look.candidates.end());
+  return static_cast<std::size_t>(found - look.candidates.begin());
+}
+
+// The tail's meta block as it would be without payloads.
+void empty_journal(Image& image, const MemberDescription& d) {
+  const std::uint64_t tail = (d.data_offset + *d.journal_tail).bytes();
+  std::vector<std::byte> bytes(journal::block_bytes);
+  std::copy_n(image.begin() + static_cast<std::ptrdiff_t>(tail), sizeof(journal::BlockHeader), bytes.begin());
+  ASSERT_TRUE(store(std::span(bytes), offsetof(journal::BlockHeader, meta_size), le32(sizeof(journal::BlockHeader))));
+  const le32 checksum = journal::MetaBlock::decode(bytes)->expected_checksum(d.set_uuid);
+  ASSERT_TRUE(store(std::span(bytes), offsetof(journal::BlockHeader, checksum), checksum));
+  std::copy(bytes.begin(), bytes.end(), image.begin() + static_cast<std::ptrdiff_t>(tail));
+}
+
+TEST(OpenArray, ReadsAnArrayWhoseJournalIsEmpty) {
+  std::vector<Image> images = load_fixture("1.2-raid5-3-journal-clean");
   const test::Look whole = look_at(images);
-  EXPECT_EQ(refusal(whole.array()), "") << "its journal is empty";
-  for (std::size_t i = 0; i < images.size(); ++i) {
-    if (whole.candidates[i].chosen()->description.role == Role::journal) {
-      expect_refused(look_without(images, {i}), "journal");
-    }
-  }
+  const std::size_t journal = journal_member(whole);
+  const MemberDescription& d = whole.candidates[journal].chosen()->description;
+  empty_journal(images[journal], d);
+  EXPECT_EQ(refusal(look_at(images).array()), "");
+  images[journal][(d.data_offset + *d.journal_tail).bytes()] ^= std::byte{1};
+  expect_refused(look_at(images), "journal");
+}
+
+TEST(OpenArray, RefusesAnArrayWhoseJournalIsNotHere) {
+  const std::vector<Image> images = load_fixture("1.2-raid5-3-journal-crash");
+  const std::size_t journal = journal_member(look_at(images));
+  expect_refused(look_without(images, {journal}), "--force=ignore-journal");
 }
 
 TEST(OpenArray, RefusesAnArrayInReshape) {
@@ -192,6 +223,14 @@ TEST(OpenArray, NamesAllDataOfAMissingMemberWhereThereIsNoBitmap) {
     }
     expect_uncertain(look, lost, due);
   }
+}
+
+TEST(OpenArray, NothingOfACleanArrayIsUncertain) {
+  const test::Look look = look_without(load_fixture("1.2-raid5-4-none-clean"), {1});
+  const auto open = open_for_reading(look.array(), {}, kernels());
+  ASSERT_TRUE(open);
+  EXPECT_TRUE(open->degraded);
+  EXPECT_TRUE(open->uncertain.empty());
 }
 
 TEST(OpenArray, NamesOnlyWhatABitmapCallsDirty) {

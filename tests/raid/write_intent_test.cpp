@@ -97,6 +97,14 @@ TEST(WriteIntentForResync, WithoutABitmapADirtyArrayIsDueWhole) {
   EXPECT_TRUE(WriteIntent::for_resync(BitmapView{}, Sectors(5000), unit, true).due().empty());
 }
 
+TEST(WriteIntentForResync, TheListOfUnitsDoesNotGrowWithWhatAMemberSaysItsSizeIs) {
+  const Sectors component(std::uint64_t{1} << 54);
+  const WriteIntent intent = WriteIntent::for_resync(BitmapView{}, component, unit, false);
+  ASSERT_LE(intent.due().size(), std::size_t{1} << 20);
+  EXPECT_EQ(intent.range_of(intent.due().back()).end(), component);
+  EXPECT_EQ(WriteIntent::for_resync(BitmapView{}, unit * 1000, unit, false).due().size(), 1000U);
+}
+
 TEST(WriteIntentForResync, ARejectedBitmapMakesEverythingDueEvenIfClean) {
   for (bool is_clean : {false, true}) {
     for (const BitmapView& view : {classic_view(Trust::rejected), lockless_view(Trust::rejected)}) {
@@ -258,7 +266,7 @@ TEST(WriteIntent, BuiltChunksEndAsAsked) {
   EXPECT_EQ(built(8, false, BuiltState::automatic), clean) << "live data in an Unwritten chunk: a partial discard";
   EXPECT_EQ(built(0, true, BuiltState::automatic), clean) << "chunk 0 decides whether a rebuild resets CleanUnwritten";
   for (bool is_zero : {false, true}) {
-    for (std::uint64_t chunk : {0, 8}) {
+    for (std::uint64_t chunk : {0U, 8U}) {
       EXPECT_EQ(built(chunk, is_zero, BuiltState::clean_unwritten), clean_unwritten);
       EXPECT_EQ(built(chunk, is_zero, BuiltState::clean), clean);
     }
@@ -289,7 +297,7 @@ TEST(WriteIntent, KeptBitsAreNeverClearedNorEventsCleared) {
     lockless.leave(chunk);
   }
   const auto area = *classic.encode(30);
-  for (std::uint64_t chunk : {0, 9, 100}) {
+  for (std::uint64_t chunk : {0U, 9U, 100U}) {
     EXPECT_TRUE(bit_in(area, chunk));
   }
   EXPECT_EQ(number_in(area, testing::at_events), 30U);
