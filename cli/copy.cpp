@@ -12,7 +12,7 @@ namespace mdtool::cli {
 
 namespace {
 
-constexpr std::size_t piece_bytes = 1024 * 1024;
+constexpr std::size_t piece_bytes = std::size_t{1} << 20;
 constexpr std::size_t smallest_bytes = 4096;  // what is given up at once where reading fails
 constexpr const char* overwrite = "overwrite";
 

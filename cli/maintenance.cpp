@@ -2,6 +2,7 @@
 #include "cli/maintenance.h"
 
 #include <algorithm>
+#include <cstdio>
 #include <ctime>
 
 #include "cli/write_access.h"
@@ -210,6 +211,12 @@ Result<Outcome> MaintenanceCommand::carry_out(const MemberSet& members, const As
     return outcome;
   }
   outcome.document["result"] = report_json(array, *report);
+  if (!report->wrote) {
+    std::remove(undo.path().c_str());
+    outcome.document["undo_file"] = nullptr;
+    outcome.text = std::string(verb()) + ": all parity that was due is right; nothing was written\n";
+    return outcome;
+  }
   outcome.text = report_text(verb(), *report);
   const bool left = !plan.uncertain.empty() || !report->rows_left.is_zero();
   if (!plan.uncertain.empty()) {

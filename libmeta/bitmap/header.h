@@ -20,7 +20,7 @@ constexpr std::uint32_t magic_number = 0x6d746962;
 constexpr std::size_t header_bytes = 256;
 constexpr std::size_t lockless_states_offset = 1024;  // bytes from the start of the area to chunk 0's state
 // No bitmap of mdadm's is larger than 128 KiB; more than this is never read, whatever a header says.
-constexpr std::uint64_t max_area_bytes = 4U << 20;
+constexpr std::uint64_t max_area_bytes = 512U << 10;
 constexpr std::uint32_t write_behind_max = 16383;          // COUNTER_MAX in the kernel
 constexpr std::uint32_t lockless_min_chunk_sectors = 128;  // MIN_CHUNK_SIZE in md-llbitmap.c
 // default_space in super_1_validate(): the room of a lockless bitmap that reserves none.

@@ -183,9 +183,13 @@ BitmapView view_bitmap(const std::vector<BitmapCopy>& places, bitmap::Expected e
   compare_formats(view, copies, suggested);
   merge(view, copies);
   if (view.kernel_refuses()) {
-    view.cures.push_back(
-        "it starts without the bitmap: mdadm --assemble --update=no-bitmap; build all parity afterwards (mdtool resync "
-        "takes everything as due)");
+    // The finding names the cure: it differs with the damage.
+    for (const Finding& f : view.findings) {
+      if (f.effect >= Effect::refuses_array) {
+        view.cures.push_back(f.text);
+      }
+    }
+    view.cures.push_back("mdtool resync takes everything as due, and leaves the bitmap as it is");
   }
   return view;
 }

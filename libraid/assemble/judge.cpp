@@ -324,11 +324,12 @@ Assembly judge(const std::vector<const Candidate*>& candidates, const AssembleOp
   note_log_under_states(a);
   a.lazy_slot = lazy_recovery(a);
   if (a.lazy_slot) {
-    a.findings.push_back({Severity::warning, "lazy-recovery-cut", "recovery_offset",
-                          a.in_slot(*a.lazy_slot)->candidate->path +
-                              ": marked as recovering by bitmap; taken for a lockless lazy recovery that a cut ended: the "
-                              "member's data counts as in sync",
-                          Effect::none});
+    a.findings.push_back(
+        {Severity::warning, "lazy-recovery-cut", "recovery_offset",
+         a.in_slot(*a.lazy_slot)->candidate->path +
+             ": marked as recovering by bitmap; taken for a lockless lazy recovery that a cut ended: the "
+             "member's data counts as in sync",
+         Effect::none});
   }
   judge_start(a);
   return a;

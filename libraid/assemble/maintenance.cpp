@@ -24,6 +24,14 @@ class Runner {
     TRY(same, check_identity());
     TRY(members, sync_members());
     ParitySync sync(plan_.layout, std::move(members), kernels);
+    if (plan_.checks_first) {
+      TRY(wrong, anything_wrong(sync));
+      if (!wrong) {
+        report_.wrote = false;
+        add_traffic(sync);
+        return report_;
+      }
+    }
     TRY(begun, begin());
     if (plan_.computes) {
       TRY(done, compute(sync));
@@ -64,6 +72,22 @@ class Runner {
                                         std::move(bad)};
     }
     return members;
+  }
+
+  Result<bool> anything_wrong(ParitySync& sync) const {
+    for (std::uint64_t chunk : plan_.intent.due()) {
+      if (run_.stop.stop_requested()) {
+        return Error{ErrorKind::interrupted, "interrupted while looking; nothing was written"};
+      }
+      TRY(outcome, sync.sync(plan_.intent.range_of(chunk), ParitySync::Mode::check));
+      if (outcome.parity_bytes_wrong != 0) {
+        return true;
+      }
+      if (run_.progress) {
+        run_.progress({0, plan_.due_bytes()});
+      }
+    }
+    return false;
   }
 
   // One step of the event counter: bitmap first, then the superblocks, so that the bitmap is never behind.

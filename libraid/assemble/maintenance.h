@@ -37,6 +37,7 @@ struct MaintenancePlan {
   Sectors start;                             // without a bitmap: where an earlier run stopped
   bool computes = true;                      // false: at the limit of redundancy only metadata changes
   bool marks_dirty_first = false;
+  bool checks_first = false;           // nothing remembers that all is well: look before anything is written
   std::uint64_t events = 0;            // the highest on any member now
   std::vector<SectorRange> uncertain;  // array sectors
   std::vector<std::string> steps;      // for people, in order
@@ -61,6 +62,7 @@ struct MaintenanceReport {
   Sectors rows_left;                     // rows of which too much is missing or listed as bad
   std::vector<MemberTraffic> traffic;
   bool interrupted = false;
+  bool wrote = true;  // false: everything that was due turned out to be right
 };
 
 struct Clock {

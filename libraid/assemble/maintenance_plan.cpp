@@ -142,6 +142,9 @@ class Planner {
     if (plan_.leaves_members_behind) {
       say("raise the events by 2 and mark missing slots missing, so that no member that is not written is taken back");
     }
+    if (plan_.checks_first) {
+      say("check all parity, because the bitmap cannot be used; go on only where some is wrong");
+    }
     if (plan_.marks_dirty_first) {
       say("mark the array dirty, so that an interruption is noticed");
     } else if (build) {
@@ -228,8 +231,9 @@ Result<MaintenancePlan> plan_maintenance(const Assembly& a, const MaintenanceTas
     return refused(
         "the kernel would not start the array with this bitmap, and what it says is not believed: cure that first");
   }
-  MaintenancePlan plan{layout, task, intent_for(a, layout, task), {}, {}, false, {}, true, false, 0, {}, {}};
+  MaintenancePlan plan{layout, task, intent_for(a, layout, task), {}, {}, false, {}, true, false, false, 0, {}, {}};
   plan.computes = missing_redundancy < layout.parity_disks();
+  plan.checks_first = !build && a.clean && a.bitmap.trust == Trust::rejected;
   plan.marks_dirty_first = a.clean && plan.intent.rewrites_promised_parity() && !plan.intent.due().empty();
   if (!whole(a)) {
     plan.uncertain = uncertain_extents(a, layout);

@@ -65,11 +65,11 @@ Sectors ParitySync::uniform_run(SectorRange range) const {
   return end - range.first;
 }
 
-Result<SyncOutcome> ParitySync::sync(SectorRange range) {
+Result<SyncOutcome> ParitySync::sync(SectorRange range, Mode mode) {
   SyncOutcome outcome;
   while (!range.count.is_zero()) {
     const SectorRange piece{range.first, uniform_run(range)};
-    TRY(done, sync_piece(piece, outcome));
+    TRY(done, sync_piece(piece, outcome, mode));
     range.first += piece.count;
     range.count = range.count - piece.count;
   }
@@ -84,21 +84,25 @@ Status ParitySync::read_block(std::uint32_t slot, SectorRange range, std::byte* 
   return Done{};
 }
 
-Status ParitySync::write_if_wrong(std::uint32_t slot, SectorRange range, const std::byte* right, SyncOutcome& outcome) {
+Status ParitySync::write_if_wrong(std::uint32_t slot, SectorRange range, const std::byte* right, SyncOutcome& outcome,
+                                  Mode mode) {
   const SyncMember& m = members_[slot];
   // Parity that cannot be read is parity to be written.
   const bool readable = read_block(slot, range, stored_.data()).has_value();
   if (readable && std::memcmp(stored_.data(), right, range.count.bytes()) == 0) {
     return Done{};
   }
+  outcome.parity_bytes_wrong += range.count.bytes();
+  if (mode == Mode::check) {
+    return Done{};
+  }
   TRY(done, m.device->write((m.data_offset + range.first).bytes(), {right, range.count.bytes()})
                 .in("slot " + std::to_string(slot)));
   written_[slot] += range.count.bytes();
-  outcome.parity_bytes_wrong += range.count.bytes();
   return Done{};
 }
 
-Status ParitySync::sync_piece(SectorRange range, SyncOutcome& outcome) {
+Status ParitySync::sync_piece(SectorRange range, SyncOutcome& outcome, Mode mode) {
   const auto slots = static_cast<std::uint32_t>(members_.size());
   const std::uint64_t stripe = range.first / layout_.geometry().chunk;
   const ParitySlots parity = layout_.parity(stripe);
@@ -135,10 +139,10 @@ Status ParitySync::sync_piece(SectorRange range, SyncOutcome& outcome) {
     outcome.data_is_zero = false;
   }
   if (p_usable && lost_data.empty()) {
-    TRY(written, write_if_wrong(parity.p, range, blocks[parity.p], outcome));
+    TRY(written, write_if_wrong(parity.p, range, blocks[parity.p], outcome, mode));
   }
   if (q_usable) {
-    TRY(written, write_if_wrong(*parity.q, range, blocks[*parity.q], outcome));
+    TRY(written, write_if_wrong(*parity.q, range, blocks[*parity.q], outcome, mode));
   }
   return Done{};
 }

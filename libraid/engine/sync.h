@@ -21,18 +21,20 @@ struct SyncMember {
 // What syncing one range did.
 struct SyncOutcome {
   bool data_is_zero = true;              // every data block that was read holds zeroes only
-  std::uint64_t parity_bytes_wrong = 0;  // and were rewritten
+  std::uint64_t parity_bytes_wrong = 0;  // and rewritten, unless checking
   Sectors rows_left;                     // rows that could not be computed: too much of them is missing
 };
 
 class ParitySync {
  public:
+  enum class Mode { correct, check };  // check: count what is wrong, write nothing
+
   // `members` by slot, as many as the layout has.
   ParitySync(const Layout&, std::vector<SyncMember> members, const parity::Kernels&);
 
   // Puts parity right in [first, first + count) component sectors, or fails where data cannot be read or parity not
   // written. A missing data block of RAID-6 is taken from P, and Q rewritten.
-  Result<SyncOutcome> sync(SectorRange range);
+  Result<SyncOutcome> sync(SectorRange range, Mode = Mode::correct);
   // Durable on all members.
   Status flush();
 
@@ -42,9 +44,9 @@ class ParitySync {
  private:
   Sectors uniform_run(SectorRange) const;
   bool usable(std::uint32_t slot, Sectors) const;
-  Status sync_piece(SectorRange, SyncOutcome&);
+  Status sync_piece(SectorRange, SyncOutcome&, Mode);
   Status read_block(std::uint32_t slot, SectorRange, std::byte* to);
-  Status write_if_wrong(std::uint32_t slot, SectorRange, const std::byte* right, SyncOutcome&);
+  Status write_if_wrong(std::uint32_t slot, SectorRange, const std::byte* right, SyncOutcome&, Mode);
 
   Layout layout_;
   std::vector<SyncMember> members_;

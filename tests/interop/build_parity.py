@@ -139,6 +139,33 @@ def rebuild_all(one, origin):
     return members, []
 
 
+def undone(one, origin):
+    """undo after build-parity: all metadata is as before, and the kernel counts what it counted before."""
+    members = origin.copy_to(one.place(one.name, "undone"))
+    metadata = members.metadata()
+    undo = one.place("undo", one.name + "undone")
+    status, document = one.mdtool("build-parity", "--yes", "--undo", undo, *members.paths)
+    one.expect(status in (0, 1), f"build-parity: exit status {status} ({document.get('error')})")
+    one.expect(members.metadata() != metadata, "build-parity changed no metadata")
+    built = members.digests()
+    status, document = one.mdtool("undo", "--dry-run", undo)
+    one.expect_equal((status, members.digests() == built), (0, True), "undo --dry-run")
+    status, document = one.mdtool("undo", "--yes", undo)
+    one.expect_equal(status, 0, f"undo ({document.get('error')})")
+    one.expect(members.metadata() == metadata, "metadata after undo is not what it was")
+    status, document = one.mdtool("undo", "--yes", undo)
+    one.expect_equal(status, 0, f"undo once more ({document.get('error')})")
+    slots = members.shape.slots
+    answers = one.boot("".join(f"""
+assemble md{n} --readonly {lab.letters(n * slots, slots)}
+bits md{n}
+mdadm --stop /dev/md{n} >/dev/null 2>&1
+""" for n in range(2)), origin.copy_to(one.place(one.name, "origin")).paths + members.paths)
+    one.expect_equal(answers.get("md1.assembled"), "yes", f"the kernel after undo ({answers.get('md1.said')})")
+    one.expect(lab.bits_of(answers, "md0"), "no counts from the kernel")
+    one.expect_equal(lab.bits_of(answers, "md1"), lab.bits_of(answers, "md0"), "counts after undo")
+
+
 def one_array(one, level, origin, turn):
     generator = one.random("array", level, origin, turn)
     shape = shape_for(generator, level)
@@ -152,6 +179,8 @@ def one_array(one, level, origin, turn):
     built = {variant: build(one, members, variant) for variant in VARIANTS}
     built["--all"] = rebuild_all(one, members)
     kernel_goes_on(one, built, kernels)
+    if level == 6:
+        undone(one, members)
 
 
 def any_bitmap(one, bitmap, turn):

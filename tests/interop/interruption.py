@@ -10,7 +10,7 @@ import lab
 import ondisk
 from lab import Shape
 
-SLOTS, MEMBER_MIB = 8, 256
+SLOTS, MEMBER_MIB = 8, 384
 KILLS = 4
 
 
@@ -18,7 +18,7 @@ def sparse_members(one, shape):
     """Large enough that a run takes a while; garbage here and there only."""
     members = lab.Members(shape)
     generator = one.random("garbage", one.name)
-    islands = [generator.randrange(2, MEMBER_MIB - 4) << 20 for _ in range(16)]
+    islands = [generator.randrange(2, MEMBER_MIB - 4) << 20 for _ in range(40)]
     for slot in range(shape.slots):
         path = one.place(one.name, f"m{slot}.img")
         with open(path, "wb") as file:
@@ -75,9 +75,8 @@ def cut_to_pieces(one, verb, bitmap):
     interrupted(one, verb, members, whole)
     killed = 0
     for number in range(KILLS):
-        status, said = cut_short(one, verb, members, number, whole * generator.uniform(0.05, 0.3), signal.SIGKILL)
+        status, said = cut_short(one, verb, members, number, whole * generator.uniform(0.01, 0.12), signal.SIGKILL)
         one.expect(status in (0, 1, -signal.SIGKILL), f"run {number} ended with {status}: {said[-300:]}")
-        print(number, status, said)
         killed += status == -signal.SIGKILL
         _, array, _ = one.examine(members.paths)
         one.expect_equal(array["verdict"], "assembles", f"verdict after kill {number}")
@@ -96,7 +95,7 @@ def cut_to_pieces(one, verb, bitmap):
 
 
 def interrupted(one, verb, members, whole):
-    status, said = cut_short(one, verb, members, "sigint", whole * 0.15, signal.SIGINT)
+    status, said = cut_short(one, verb, members, "sigint", whole * 0.08, signal.SIGINT)
     if status in (0, 1):
         one.note("it had ended before the SIGINT")
         return

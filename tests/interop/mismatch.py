@@ -90,11 +90,11 @@ def damaged_header(one, bitmap, damage, cut):
     settled = resynced.digests()
     found, document = one.mdtool("resync", "--yes", "--undo", undo + ".second", *resynced.paths)
     one.expect(found & ~3 == 0, f"the second run: {found} ({document.get('error')})")
-    one.expect_equal(resynced.digests(), settled, "members after the second run")
+    one.expect(resynced.digests() == settled, "the second run has written")
     after = one.examine(resynced.paths)[1]["verdict"]
     found, document = one.mdtool("undo", "--yes", undo)
     one.expect_equal(found, 0, f"undo ({document.get('error')})")
-    one.expect_equal(members.metadata(), metadata, "metadata after undo")
+    one.expect(members.metadata() == metadata, "metadata after undo is not what it was")
     answers = one.boot(f"""
 assemble md0 {devices}
 at_rest md0
