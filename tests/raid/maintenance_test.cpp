@@ -393,5 +393,70 @@ TEST(Maintenance, DirtyAndDegradedIsRefusedUnlessForced) {
   EXPECT_EQ(later.array().members.back().state, MemberState::stale);
 }
 
+TEST(Maintenance, AMarkOfLazyRecoveryIsClearedWithoutForce) {
+  for (const std::string name : {"1.2-raid5-4-lockless-lazy-crash", "1.2-raid5-4-lockless-lazy-offset"}) {
+    SCOPED_TRACE(name);
+    Machine machine(test::load_fixture(name));
+    EXPECT_EQ(machine.array().verdict, Verdict::needs_force);
+    const auto before = machine.content();
+    auto report = machine.run(resync_task());
+    ASSERT_TRUE(report) << report.error().text;
+    machine.look();
+    EXPECT_EQ(machine.array().verdict, Verdict::assembles);
+    EXPECT_TRUE(machine.array().clean);
+    EXPECT_FALSE(machine.array().in_slot(3)->description().recovery);
+    EXPECT_FALSE(machine.array().in_slot(3)->description().recovery_by_bitmap);
+    EXPECT_EQ(machine.content(), before);
+    expect_promised_rows_right(machine, {});
+    const std::size_t events = machine.log().size();
+    ASSERT_TRUE(machine.run(resync_task()));
+    EXPECT_EQ(machine.log().size(), events);
+  }
+}
+
+TEST(Maintenance, AFirstUseHeaderIsFinishedAsTheKernelWould) {
+  Machine machine(test::load_fixture("1.2-raid5-4-lockless-first-use"));
+  ASSERT_EQ(machine.array().bitmap.trust, Trust::first_use);
+  ASSERT_FALSE(machine.array().clean);
+  auto report = machine.run(resync_task());
+  ASSERT_TRUE(report) << report.error().text;
+  EXPECT_EQ(report->chunks_synchronised, machine.array().bitmap.chunks());
+  machine.look();
+  EXPECT_EQ(machine.array().bitmap.trust, Trust::believed);
+  EXPECT_EQ(machine.array().bitmap.lockless->header().daemon_sleep, 30U);
+  EXPECT_EQ(machine.array().bitmap.lockless->header().chunksize, machine.array().bitmap.chunk().count());
+  EXPECT_EQ(machine.array().bitmap.lockless->counts().by_state[1], machine.array().bitmap.chunks());
+  for (Sectors sector; sector < machine.layout().geometry().component_size; sector += Sectors(8)) {
+    ASSERT_TRUE(machine.row_right(sector)) << sector.count();
+  }
+}
+
+TEST(Maintenance, WithABitmapThatCannotBeUsedItLooksBeforeItWrites) {
+  std::vector<Image> images = test::load_fixture("1.2-raid5-4-classic-clean");
+  Machine good(images);
+  for (const Member& m : good.array().members) {
+    const auto member = static_cast<std::size_t>(std::stoi(m.candidate->identity));
+    images[member][*m.description().bitmap_offset_bytes + 8] ^= std::byte{1};  // uuid
+  }
+  Machine right(images);
+  ASSERT_EQ(right.array().bitmap.trust, Trust::rejected);
+  auto report = right.run(resync_task());
+  ASSERT_TRUE(report) << report.error().text;
+  EXPECT_FALSE(report->wrote);
+  EXPECT_TRUE(right.log().empty());
+
+  const std::uint32_t p = good.layout().parity(0).p;
+  const auto member = static_cast<std::size_t>(std::stoi(good.array().in_slot(p)->candidate->identity));
+  images[member][good.array().array().data_offset.bytes()] ^= std::byte{1};
+  Machine wrong(images);
+  report = wrong.run(resync_task());
+  ASSERT_TRUE(report) << report.error().text;
+  EXPECT_TRUE(report->wrote);
+  wrong.look();
+  EXPECT_TRUE(wrong.row_right(Sectors()));
+  EXPECT_TRUE(wrong.array().clean);
+  EXPECT_EQ(wrong.array().bitmap.trust, Trust::rejected);
+}
+
 }  // namespace
 }  // namespace mdtool
