@@ -13,6 +13,9 @@ constexpr Sectors last_checkpoint_0_90(0xfffffffe);
 // A checkpoint at most after another 1/64 of the time that the run has taken.
 constexpr int checkpoint_part = 64;
 
+// How much of each member is done between two looks at whether to stop.
+constexpr Sectors step_sectors(32768);
+
 class Runner {
  public:
   Runner(const Assembly& a, MaintenancePlan plan, MetadataStages& stages, const Clock& clock, const Run& run)
@@ -147,16 +150,12 @@ class Runner {
   Status compute(ParitySync& sync) {
     const auto began = std::chrono::steady_clock::now();
     auto checkpoint_due = began + run_.checkpoint_interval;
-    Progress progress{0, plan_.due_bytes()};
+    progress_ = {0, plan_.due_bytes()};
     for (std::uint64_t chunk : plan_.intent.due()) {
       const SectorRange range = plan_.intent.range_of(chunk);
-      progress.done_bytes += range.count.bytes();
       if (range.end() <= plan_.start) {
+        progress_.done_bytes += range.count.bytes();
         continue;
-      }
-      if (run_.stop.stop_requested()) {
-        report_.interrupted = true;
-        return checkpoint(sync, range.first);
       }
       if (std::chrono::steady_clock::now() >= checkpoint_due) {
         TRY(saved, checkpoint(sync, range.first));
@@ -171,19 +170,41 @@ class Runner {
         [[maybe_unused]] auto saved = checkpoint(sync, range.first);
         return done;
       }
-      if (run_.progress) {
-        run_.progress(progress);
+      if (report_.interrupted) {
+        return checkpoint(sync, range.first);
       }
     }
     return Done{};
   }
 
+  // A chunk in steps, so that a stop is heard in the middle of a large one: it is then due again.
+  Result<SyncOutcome> synchronise_steps(ParitySync& sync, SectorRange range) {
+    SyncOutcome all;
+    while (!range.count.is_zero()) {
+      if (run_.stop.stop_requested()) {
+        report_.interrupted = true;
+        return all;
+      }
+      const SectorRange step{range.first, std::min(range.count, step_sectors)};
+      TRY(outcome, sync.sync(step).in("member sectors from " + std::to_string(step.first.count())));
+      all.data_is_zero = all.data_is_zero && outcome.data_is_zero;
+      all.parity_bytes_wrong += outcome.parity_bytes_wrong;
+      all.rows_left += outcome.rows_left;
+      range = {range.first + step.count, range.count - step.count};
+      progress_.done_bytes += step.count.bytes();
+      if (run_.progress) {
+        run_.progress(progress_);
+      }
+    }
+    return all;
+  }
+
   Status synchronise(ParitySync& sync, std::uint64_t chunk, SectorRange range) {
     plan_.intent.start(chunk);
-    auto outcome = sync.sync(range);
-    if (!outcome) {
+    auto outcome = synchronise_steps(sync, range);
+    if (!outcome || report_.interrupted) {
       plan_.intent.leave(chunk);
-      return std::move(outcome).error().in("member sectors from " + std::to_string(range.first.count()));
+      return outcome ? Status(Done{}) : Status(std::move(outcome).error());
     }
     report_.parity_bytes_wrong += outcome->parity_bytes_wrong;
     report_.rows_left += outcome->rows_left;
@@ -228,6 +249,7 @@ class Runner {
   const Clock& clock_;
   const Run& run_;
   std::uint64_t events_;
+  Progress progress_;
   MaintenanceReport report_;
 };
 

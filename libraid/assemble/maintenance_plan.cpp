@@ -10,6 +10,9 @@ namespace {
 // The unit of work and of a checkpoint where no bitmap gives one.
 constexpr Sectors unit_without_bitmap(2048);
 
+// No array lives to see it; above it the counter could wrap.
+constexpr std::uint64_t events_most = std::uint64_t{1} << 62;
+
 Error refused(std::string text) {
   return {ErrorKind::refused, std::move(text)};
 }
@@ -72,6 +75,9 @@ class Planner {
     members();
     behind();
     events();
+    if (plan_.events > events_most) {
+      return refused("the event count " + std::to_string(plan_.events) + " cannot be real, and has no room to rise");
+    }
     decide();
     for (PlannedMember& m : plan_.members) {
       TRY(done, extents(m));

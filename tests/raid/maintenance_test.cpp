@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <set>
 
+#include "libraid/io/faulty.h"
 #include "libraid/io/memory.h"
 #include "tests/raid/fixture.h"
 #include "tests/raid/plain_rows.h"
@@ -82,7 +83,14 @@ class Machine {
     return out;
   }
 
-  Result<MaintenanceReport> run(const MaintenanceTask& task, const mdtool::Run& how = {}) {
+  // The member whose operations fail by the script, and the script.
+  struct Trouble {
+    std::size_t member;
+    Fault fault;
+  };
+
+  Result<MaintenanceReport> run(const MaintenanceTask& task, const mdtool::Run& how = {},
+                                const std::optional<Trouble>& trouble = {}) {
     TRY(plan, plan_maintenance(array(), task));
     if (plan.nothing_to_do()) {
       return MaintenanceReport{};
@@ -90,12 +98,17 @@ class Machine {
     static int number = 0;
     const std::string path = std::filesystem::temp_directory_path() /
                              ("mdtool-maintenance-" + std::to_string(getpid()) + "-" + std::to_string(number++));
+    std::vector<std::unique_ptr<FaultyDevice>> faulty;
     std::vector<std::unique_ptr<FencedDevice>> fences;
     std::vector<WritableMember> members;
     std::vector<UndoMember> named;
     for (const PlannedMember& m : plan.members) {
-      RecordingDevice& device =
-          *devices_[static_cast<std::size_t>(std::stoi(array().members[m.member].candidate->identity))];
+      const auto index = static_cast<std::size_t>(std::stoi(array().members[m.member].candidate->identity));
+      faulty.push_back(std::make_unique<FaultyDevice>(*devices_[index]));
+      if (trouble && trouble->member == index) {
+        faulty.back()->add(trouble->fault);
+      }
+      BlockDevice& device = *faulty.back();
       fences.push_back(std::make_unique<FencedDevice>(device, m.extents));
       members.push_back({"m", fences.back().get(), &device});
       named.push_back({"m", device.size_bytes(), ""});
@@ -345,7 +358,7 @@ TEST(Maintenance, ResyncTouchesOnlyWhatIsDue) {
   }
 }
 
-TEST(Maintenance, AFailingMemberEndsTheRunAndNothingIsClaimed) {
+TEST(Maintenance, StoppedAtOnceItClaimsNothing) {
   const std::vector<Image> start = test::load_fixture("1.2-raid5-4-lockless-crash");
   Machine machine(start);
   mdtool::Run stop;
@@ -360,6 +373,35 @@ TEST(Maintenance, AFailingMemberEndsTheRunAndNothingIsClaimed) {
   ASSERT_TRUE(machine.run(resync_task()));
   machine.look();
   EXPECT_TRUE(machine.array().clean);
+}
+
+TEST(Maintenance, WhateverOperationFailsNothingIsClaimedThatIsNotSo) {
+  const std::vector<Image> start = test::load_fixture("1.2-raid5-4-lockless-mixed-crash");
+  Machine untouched(start);
+  const auto content = untouched.content();
+  const auto wrong = wrong_and_not_due(untouched);
+  for (Operation operation : {Operation::read, Operation::write, Operation::flush}) {
+    std::uint64_t failures = 0;
+    for (std::uint64_t n = 0; n < 60; ++n) {
+      SCOPED_TRACE(std::to_string(static_cast<int>(operation)) + " " + std::to_string(n));
+      Machine machine(start);
+      Fault fault;
+      fault.operation = operation;
+      fault.after = n;
+      fault.times = 1;
+      auto report = machine.run(resync_task(), {}, Machine::Trouble{n % start.size(), fault});
+      failures += report ? 0 : 1;
+      machine.look();
+      ASSERT_EQ(machine.array().verdict, Verdict::assembles);
+      ASSERT_EQ(machine.content(), content);
+      expect_promised_rows_right(machine, wrong);
+      ASSERT_TRUE(machine.run(resync_task()));
+      machine.look();
+      ASSERT_TRUE(machine.array().clean);
+      expect_promised_rows_right(machine, wrong);
+    }
+    EXPECT_GT(failures, 5U);
+  }
 }
 
 TEST(Maintenance, DirtyAndDegradedIsRefusedUnlessForced) {
