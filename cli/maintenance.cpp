@@ -132,6 +132,7 @@ void MaintenanceCommand::set_up(CLI::App& app) {
 Forces MaintenanceCommand::forces() const {
   Forces forces;
   forces.dirty_degraded = std::find(forced_.begin(), forced_.end(), "dirty-degraded") != forced_.end();
+  forces.lazy_recovery = std::find(forced_.begin(), forced_.end(), "lazy-recovery") != forced_.end();
   return forces;
 }
 
@@ -156,7 +157,7 @@ Result<Outcome> MaintenanceCommand::run(const Surroundings& around) {
     outcome.error = std::move(plan).error();
     return outcome;
   }
-  const int attention = array->complete || array->lazy_slot ? exit_status::fine : exit_status::attention;
+  const int attention = array->complete || wanted.forces.lazy_recovery ? exit_status::fine : exit_status::attention;
   outcome.document["dry_run"] = dry_run_;
   outcome.document["plan"] = plan_json(*array, *plan);
   outcome.document["uncertain"] = extents_json(plan->uncertain);

@@ -13,6 +13,7 @@ namespace mdtool::cli {
 namespace {
 
 constexpr const char* ignore_journal = "ignore-journal";
+constexpr const char* lazy_recovery = "lazy-recovery";
 constexpr std::size_t ranges_shown = 20;  // JSON has them all
 
 OpenFailure failure(const MemberSet& members, std::span<const Assembly> arrays, Error error) {
@@ -28,6 +29,7 @@ void ReadingOptions::set_up(CLI::App& app, std::vector<std::string> more_forces)
   app.add_option("MEMBER", arguments_, "Devices, images, file@offset+size, directories")->required();
   add_uuid_option(app, uuid_);
   more_forces.emplace_back(ignore_journal);
+  more_forces.emplace_back(lazy_recovery);
   app.add_option("--force", forced_, "Override one named check (repeatable)")->check(CLI::IsMember(more_forces));
 }
 
@@ -45,7 +47,9 @@ std::variant<OpenedArray, OpenFailure> open_array(const ReadingOptions& options,
   if (!assembly) {
     return failure(*members, {}, std::move(assembly).error());
   }
-  const Forces forces{.ignore_journal = options.forces(ignore_journal), .dirty_degraded = false};
+  const Forces forces{.ignore_journal = options.forces(ignore_journal),
+                      .dirty_degraded = false,
+                      .lazy_recovery = options.forces(lazy_recovery)};
   auto readable = open_for_reading(*assembly, forces, *around.kernels);
   if (!readable) {
     return failure(*members, {&*assembly, 1}, std::move(readable).error());

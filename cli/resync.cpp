@@ -7,7 +7,7 @@ namespace {
 
 class ResyncCommand final : public MaintenanceCommand {
  protected:
-  std::vector<std::string> force_names() const override { return {"dirty-degraded"}; }
+  std::vector<std::string> force_names() const override { return {"dirty-degraded", "lazy-recovery"}; }
   Result<MaintenanceTask> task() const override {
     MaintenanceTask task;
     task.kind = MaintenanceTask::Kind::resync;

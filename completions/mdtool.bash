@@ -19,9 +19,9 @@ _mdtool_values() {
     *:--progress) echo "auto json none" ;;
     examine:--bitmap) echo "internal lockless none" ;;
     *:--bitmap) echo "internal lockless" ;;
-    assemble:--force) echo "ignore-journal" ;;
-    copy:--force) echo "ignore-journal overwrite" ;;
-    resync:--force) echo "dirty-degraded" ;;
+    assemble:--force) echo "ignore-journal lazy-recovery" ;;
+    copy:--force) echo "ignore-journal lazy-recovery overwrite" ;;
+    resync:--force) echo "dirty-degraded lazy-recovery" ;;
     build-parity:--state) echo "auto clean-unwritten clean" ;;
   esac
 }

@@ -27,6 +27,7 @@ struct SuperblockChange {
   std::optional<std::uint64_t> utime_seconds;
   std::optional<Sectors> resync_offset;      // max(): clean
   std::vector<std::uint32_t> missing_slots;  // marked missing in this member's view of the array
+  std::vector<std::uint32_t> departed;       // dev_numbers whose role ends: dropped replacements (1.x only)
   enum class Recovery { keep, clear } recovery = Recovery::keep;  // RECOVERY_OFFSET and RECOVERY_BITMAP
 };
 

@@ -31,10 +31,15 @@ std::optional<Sectors> place(std::uint32_t minor_version, Sectors member) {
   }
 }
 
-void mark_missing(Record& record, const std::vector<std::uint32_t>& slots) {
+template <typename T>
+bool contains(const std::vector<std::uint32_t>& list, T value) {
+  return std::find(list.begin(), list.end(), value) != list.end();
+}
+
+void mark_missing(Record& record, const SuperblockChange& change) {
   const std::vector<std::uint16_t> roles = record.dev_roles();
   for (std::size_t i = 0; i < roles.size(); ++i) {
-    const bool named = std::find(slots.begin(), slots.end(), roles[i]) != slots.end();
+    const bool named = contains(change.missing_slots, roles[i]) || contains(change.departed, i);
     if (named && roles[i] < role_max_regular && i != record.fixed.dev_number) {
       record.set_dev_role(i, role_spare);
     }
@@ -71,7 +76,7 @@ class Metadata1 final : public Metadata {
     if (change.resync_offset) {
       record.fixed.resync_offset = change.resync_offset->count();
     }
-    mark_missing(record, change.missing_slots);
+    mark_missing(record, change);
     if (change.recovery == SuperblockChange::Recovery::clear) {
       clear_recovery(record.fixed);
     }

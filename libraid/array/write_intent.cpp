@@ -36,6 +36,9 @@ WriteIntent WriteIntent::over(const BitmapView& view, Sectors component, Sectors
   if (usable) {
     intent.classic_ = view.classic;
     intent.lockless_ = view.lockless;
+    if (intent.lockless_) {
+      intent.lockless_->clear_flags();  // under WRITE_ERROR no state would ever change
+    }
   }
   return intent;
 }
@@ -127,12 +130,15 @@ WriteIntent WriteIntent::for_build(const BitmapView& view, Sectors component, Se
         intent.lockless_->set(i, clean ? ChunkState::clean : ChunkState::unwritten);
       }
     }
-    intent.lockless_->clear_flags();
-    const bool walk_all = extent == Extent::everything || view.trust == Trust::stale;
-    intent.lockless_->apply(walk_all ? Action::stale : Action::reload, 0, last, complete);
+    intent.lockless_->apply(view.trust == Trust::stale ? Action::stale : Action::reload, 0, last, complete);
+    intent.lockless_before_ = intent.lockless_;
+    if (extent == Extent::everything) {
+      intent.lockless_->apply(Action::stale, 0, last, complete);
+    }
     intent.lockless_->apply(Action::proactive_sync, 0, last, complete);
     intent.due_from_states();
   } else if (extent == Extent::everything) {
+    intent.classic_before_ = intent.classic_;
     intent.due_everything();
   }
   intent.rewrites_promised_ = intent.rewrites_promised_ || extent == Extent::everything;
@@ -171,6 +177,16 @@ void WriteIntent::finish(std::uint64_t chunk, bool data_is_zero, BuiltState buil
 void WriteIntent::leave(std::uint64_t chunk) {
   if (lockless_ && !keeps_bits_) {
     lockless_->apply(Action::abort_sync, chunk, chunk, complete);
+  }
+}
+
+void WriteIntent::give_back_from(std::uint64_t chunk) {
+  for (auto due = std::lower_bound(due_.begin(), due_.end(), chunk); due != due_.end(); ++due) {
+    if (lockless_ && lockless_before_) {
+      lockless_->set(*due, static_cast<ChunkState>(lockless_before_->raw(*due)));
+    } else if (classic_ && classic_before_ && !classic_before_->is_set(*due)) {
+      classic_->clear(*due);
+    }
   }
 }
 

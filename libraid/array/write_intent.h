@@ -41,6 +41,8 @@ class WriteIntent {
   void start(std::uint64_t chunk);
   void finish(std::uint64_t chunk, bool data_is_zero, BuiltState);
   void leave(std::uint64_t chunk);  // it could not be computed: due again
+  // For a build that ends early: every due chunk from this one on is called what it was called before.
+  void give_back_from(std::uint64_t chunk);
 
   // Present only where there is a bitmap that is to be written. The events of the superblock that is written with it.
   std::optional<std::vector<std::byte>> encode(std::uint64_t events);
@@ -56,6 +58,8 @@ class WriteIntent {
   Sectors chunk_;
   std::optional<bitmap::Classic> classic_;
   std::optional<bitmap::Lockless> lockless_;
+  std::optional<bitmap::Classic> classic_before_;
+  std::optional<bitmap::Lockless> lockless_before_;
   std::vector<std::uint64_t> due_;
   bool rewrites_promised_ = false;
   bool keeps_bits_ = false;

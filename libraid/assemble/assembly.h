@@ -37,7 +37,7 @@ struct Assembly {
   std::uint32_t slot_count = 0;  // during a reshape: the larger count
   std::size_t freshest = 0;      // the member whose superblock speaks for the array
   bool clean = false;
-  // A slot whose member claims a recovery that was most likely a lockless lazy one: see lazy_recovery() in judge.cpp.
+  // A slot whose member claims a recovery that may have been a lockless lazy one: see lazy_recovery() in judge.cpp.
   std::optional<std::uint32_t> lazy_slot;
   bool complete = false;  // every slot has an in-sync member
   Verdict verdict = Verdict::impossible;

@@ -277,7 +277,7 @@ std::vector<BitmapCopy> bitmap_copies(const Assembly& a) {
 // With a lockless bitmap the kernel calls the in-sync member with the highest slot "recovering by bitmap" while it
 // builds parity after first writes. In the run that created the member recovery_offset is then all ones; after an
 // assembly it is an ordinary number, and nothing in the superblock tells it from a member that was really added again.
-// Cut while dirty, that member's data is newer than the parity that a recovery would use.
+// Only the user knows: in the first case its data is good, in the second it lacks what was written while it was away.
 std::optional<std::uint32_t> lazy_recovery(const Assembly& a) {
   const MemberDescription& d = a.array();
   const std::uint32_t last = a.slots() - 1;
@@ -325,10 +325,11 @@ Assembly judge(const std::vector<const Candidate*>& candidates, const AssembleOp
   a.lazy_slot = lazy_recovery(a);
   if (a.lazy_slot) {
     a.findings.push_back(
-        {Severity::warning, "lazy-recovery-cut", "recovery_offset",
+        {Severity::warning, "lazy-recovery-or-re-add", "recovery_offset",
          a.in_slot(*a.lazy_slot)->candidate->path +
-             ": marked as recovering by bitmap; taken for a lockless lazy recovery that a cut ended: the "
-             "member's data counts as in sync",
+             ": marked as recovering by bitmap: either the kernel was building lazy parity, and the member "
+             "is good, or it had just been added again and lacks what was written while it was away; "
+             "nothing on disk tells the two apart",
          Effect::none});
   }
   judge_start(a);

@@ -68,11 +68,12 @@ class Runner {
     for (std::size_t i = 0; i < plan_.members.size(); ++i) {
       const Member& m = a_.members[plan_.members[i].member];
       TRY(bad, bad_ranges(m, a_.bitmap));
-      members[plan_.members[i].slot] = {stages_.members()[i].device, m.description().data_offset,
-                                        m.state == MemberState::recovering && a_.lazy_slot != m.slot
-                                            ? m.description().recovery_offset
-                                            : Sectors::max(),
-                                        std::move(bad)};
+      members[plan_.members[i].slot] = {
+          stages_.members()[i].device, m.description().data_offset,
+          m.state == MemberState::recovering && !taken_as_lazy(a_, plan_.task.forces, *m.slot)
+              ? m.description().recovery_offset
+              : Sectors::max(),
+          std::move(bad)};
     }
     return members;
   }
@@ -101,7 +102,7 @@ class Runner {
       const Member& m = a_.members[plan_.members[i].member];
       const Metadata& superblock = *m.candidate->chosen()->metadata;
       SuperblockChange own = change;
-      if (m.slot != a_.lazy_slot && !m.description().recovery_is_all_ones()) {
+      if (!taken_as_lazy(a_, plan_.task.forces, *m.slot) && !m.description().recovery_is_all_ones()) {
         own.recovery = SuperblockChange::Recovery::keep;
       }
       stage.push_back({i, {superblock.offset_bytes(), superblock.changed(own)->encode()}});
@@ -125,6 +126,7 @@ class Runner {
     change.events = ++events_;
     change.utime_seconds = clock_.now_seconds;
     change.missing_slots = plan_.missing_slots;
+    change.departed = plan_.departed;
     return change;
   }
 
@@ -171,7 +173,8 @@ class Runner {
         return done;
       }
       if (report_.interrupted) {
-        return checkpoint(sync, range.first);
+        return plan_.task.kind == MaintenanceTask::Kind::build_parity ? give_back(sync, chunk)
+                                                                      : checkpoint(sync, range.first);
       }
     }
     return Done{};
@@ -211,6 +214,18 @@ class Runner {
     ++report_.chunks_synchronised;
     plan_.intent.finish(chunk, outcome->data_is_zero, plan_.task.built);
     return Done{};
+  }
+
+  // A build that was stopped leaves a clean array: what it did is right, and what it did not do is as it was.
+  Status give_back(ParitySync& sync, std::uint64_t chunk) {
+    TRY(flushed, sync.flush());
+    plan_.intent.give_back_from(chunk);
+    if (!plan_.marks_dirty_first) {
+      return write_bitmap(events_);
+    }
+    SuperblockChange clean = next_change();
+    clean.resync_offset = Sectors::max();
+    return write_metadata(clean);
   }
 
   // Everything before `reached` is done: durable first, then said.

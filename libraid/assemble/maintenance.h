@@ -33,6 +33,7 @@ struct MaintenancePlan {
   WriteIntent intent;
   std::vector<PlannedMember> members;
   std::vector<std::uint32_t> missing_slots;  // not written: the others will call them missing
+  std::vector<std::uint32_t> departed;       // dev_numbers of replacements, which are not written either
   bool leaves_members_behind = false;        // members of this array that are not written must not be taken back
   Sectors start;                             // without a bitmap: where an earlier run stopped
   bool computes = true;                      // false: at the limit of redundancy only metadata changes

@@ -48,16 +48,24 @@ Status check_findings(const Assembly& a) {
 }
 
 // Every slot has a member whose data counts.
-bool whole(const Assembly& a) {
-  return a.complete || a.lazy_slot;
+bool whole(const Assembly& a, const MaintenanceTask& task) {
+  return a.complete || (a.lazy_slot && task.forces.lazy_recovery);
 }
 
 Status check_redundancy(const Assembly& a, const MaintenanceTask& task) {
-  if (whole(a)) {
+  if (whole(a, task)) {
     return Done{};
   }
   if (task.kind == MaintenanceTask::Kind::build_parity) {
     return refused("a slot is missing or being rebuilt: parity is built on complete arrays only");
+  }
+  if (a.lazy_slot && !task.forces.dirty_degraded) {
+    return refused("slot " + std::to_string(*a.lazy_slot) +
+                   " is marked as recovering by bitmap, and the array is dirty. If no member was removed and added "
+                   "again just before "
+                   "the cut, that was the kernel building lazy parity and the member is good: --force=lazy-recovery. "
+                   "If one was, it "
+                   "lacks what was written while it was away: let the kernel recover it (mdadm --assemble --force)");
   }
   if (!a.clean && !task.forces.dirty_degraded) {
     return refused(
@@ -98,9 +106,12 @@ class Planner {
 
   // A replacement is not written; nobody is where a slot is missing.
   void behind() {
-    plan_.leaves_members_behind = !plan_.missing_slots.empty() ||
-                                  std::any_of(a_.members.begin(), a_.members.end(),
-                                              [](const Member& m) { return m.state == MemberState::replacement; });
+    for (const Member& m : a_.members) {
+      if (m.state == MemberState::replacement) {
+        plan_.departed.push_back(m.description().dev_number);
+      }
+    }
+    plan_.leaves_members_behind = !plan_.missing_slots.empty() || !plan_.departed.empty();
   }
 
   void events() {
@@ -136,7 +147,7 @@ class Planner {
   void decide() {
     const bool build = plan_.task.kind == MaintenanceTask::Kind::build_parity;
     const std::uint64_t due = plan_.intent.due().size();
-    if (a_.clean && !whole(a_)) {
+    if (a_.clean && !whole(a_, plan_.task)) {
       return;  // a clean degraded array keeps its bits for the member that is missing
     }
     if (due == 0 && (a_.clean || build)) {
@@ -146,7 +157,8 @@ class Planner {
       return;
     }
     if (plan_.leaves_members_behind) {
-      say("raise the events by 2 and mark missing slots missing, so that no member that is not written is taken back");
+      say("raise the events by 2 and mark missing slots missing, so that no member that is not written is taken back" +
+          std::string(plan_.departed.empty() ? "" : "; a replacement under way is given up and starts anew"));
     }
     if (plan_.checks_first) {
       say("check all parity, because the bitmap cannot be used; go on only where some is wrong");
@@ -221,7 +233,7 @@ Result<MaintenancePlan> plan_maintenance(const Assembly& a, const MaintenanceTas
   TRY(logs, check_logs(a.array()));
   TRY(findings, check_findings(a));
   TRY(redundancy, check_redundancy(a, task));
-  const std::uint32_t missing_redundancy = whole(a) ? 0 : a.slots() - a.in_sync_count();
+  const std::uint32_t missing_redundancy = whole(a, task) ? 0 : a.slots() - a.in_sync_count();
   if (missing_redundancy > layout.parity_disks()) {
     return refused("too few members: " + std::to_string(a.in_sync_count()) + " in sync, " +
                    std::to_string(layout.data_disks()) + " are needed");
@@ -237,11 +249,11 @@ Result<MaintenancePlan> plan_maintenance(const Assembly& a, const MaintenanceTas
     return refused(
         "the kernel would not start the array with this bitmap, and what it says is not believed: cure that first");
   }
-  MaintenancePlan plan{layout, task, intent_for(a, layout, task), {}, {}, false, {}, true, false, false, 0, {}, {}};
+  MaintenancePlan plan{layout, task, intent_for(a, layout, task), {}, {}, {}, false, {}, true, false, false, 0, {}, {}};
   plan.computes = missing_redundancy < layout.parity_disks();
   plan.checks_first = !build && a.clean && a.bitmap.trust == Trust::rejected;
   plan.marks_dirty_first = a.clean && plan.intent.rewrites_promised_parity() && !plan.intent.due().empty();
-  if (!whole(a)) {
+  if (!whole(a, task)) {
     plan.uncertain = uncertain_extents(a, layout);
     plan.intent.keep_bits();
   }

@@ -124,6 +124,10 @@ std::uint64_t unproven_chunks(const Assembly& a) {
 
 }  // namespace
 
+bool taken_as_lazy(const Assembly& a, const Forces& forces, std::uint32_t slot) {
+  return forces.lazy_recovery && a.lazy_slot == slot;
+}
+
 Result<Layout> workable_layout(const Assembly& a) {
   const MemberDescription& d = a.array();
   if (d.unknown_features != 0) {
@@ -223,12 +227,13 @@ Result<ReadableArray> open_for_reading(const Assembly& a, const Forces& forces, 
     }
     TRY(bad, bad_ranges(*m, a.bitmap));
     const MemberDescription& d = m->description();
-    members[slot] = {m->candidate->data, d.data_offset,
-                     m->state == MemberState::recovering && a.lazy_slot != slot ? d.recovery_offset : Sectors::max(),
-                     std::move(bad)};
+    members[slot] = {
+        m->candidate->data, d.data_offset,
+        m->state == MemberState::recovering && !taken_as_lazy(a, forces, slot) ? d.recovery_offset : Sectors::max(),
+        std::move(bad)};
   }
   ReadableArray readable{Array(layout, std::move(members), kernels), {}, {}, !a.complete};
-  if (!a.lazy_slot) {
+  if (!a.lazy_slot || !forces.lazy_recovery) {
     readable.uncertain = uncertain_extents(a, layout);
   }
   if (!readable.uncertain.empty()) {

@@ -14,6 +14,7 @@ namespace mdtool {
 struct Forces {
   bool ignore_journal = false;  // --force=ignore-journal
   bool dirty_degraded = false;  // --force=dirty-degraded
+  bool lazy_recovery = false;   // --force=lazy-recovery: Assembly::lazy_slot's member never left, its data counts
 };
 
 struct ReadableArray {
@@ -27,6 +28,9 @@ struct ReadableArray {
 // Refused (ErrorKind::refused, with the reason): too few members, a journal with content, mid-reshape, unknown feature
 // bits, levels other than 4, 5, 6.
 Result<ReadableArray> open_for_reading(const Assembly&, const Forces&, const parity::Kernels&);
+
+// True if the user vouches that the member of this slot was only taken out of sync to build lazy parity.
+bool taken_as_lazy(const Assembly&, const Forces&, std::uint32_t slot);
 
 // What no engine of this program works on, for reading or writing: levels, reshape, unknown feature bits, clusters.
 Result<Layout> workable_layout(const Assembly&);

@@ -238,10 +238,11 @@ class StartRules {
     }
     if (a_.lazy_slot) {
       say("slot " + std::to_string(*a_.lazy_slot) +
-          " carries the mark of a recovery by bitmap, as the kernel sets it while it builds lazy parity; mdtool takes "
-          "the "
-          "member as in sync, and resync clears the mark without force");
-      say("unless that member was removed and added again just before the cut: then let the kernel recover it");
+          " carries the mark of a recovery by bitmap; if no member was removed and added again just before the cut, it "
+          "was "
+          "the kernel building lazy parity: mdtool resync --force=lazy-recovery; if one was, let the kernel recover "
+          "it: "
+          "mdadm --assemble --force");
     }
     say("dirty and degraded: where writes were in flight, what is reconstructed may be wrong; mdadm wants --force");
     return Verdict::needs_force;

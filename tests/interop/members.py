@@ -98,13 +98,8 @@ def three_and_strangers(one):
 
 def dirty(members):
     """As if the power had gone: resync has something to do then."""
-    for path in members.paths:
-        raw = bytearray(ondisk.read_at(path, 4096, 512))
-        struct.pack_into("<Q", raw, 208, 0)
-        struct.pack_into("<I", raw, 216, 0)
-        words = sum(struct.unpack("<128I", raw))
-        struct.pack_into("<I", raw, 216, ((words & 0xFFFFFFFF) + (words >> 32)) & 0xFFFFFFFF)
-        ondisk.write_at(path, 4096, raw)
+    for path, block in zip(members.paths, members.superblocks()):
+        ondisk.edit_version_1(path, block, ondisk.RESYNC_OFFSET_AT, bytes(8))
 
 
 def refused(one, members, holder, *verb):

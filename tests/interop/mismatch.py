@@ -13,7 +13,7 @@ DAMAGE = {"magic": (0, b"none"), "version": (4, struct.pack("<I", 9)), "overwrit
           "daemon sleep": (56, bytes(4))}
 
 
-def make(one, bitmap, *, cut, copies=1):
+def make(one, bitmap, *, cut):
     generator = one.random(one.name)
     extra = "--assume-clean" if cut else "--force"
     shape = Shape(generator.choice([5, 6]), 4, None, 64, bitmap=bitmap, member_kib=3072, extra=extra)

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 SECTOR = 512
 MAXSECT = 2**64 - 1
+RECOVERY_OFFSET_AT = 152  # in a 1.x superblock
+RESYNC_OFFSET_AT = 208
 MD_MAGIC = 0xA92B4EFC
 BITMAP_MAGIC = 0x6D746962
 BITMAP_OFFSET_FEATURE = 0x1
@@ -90,6 +92,17 @@ def _version_1(raw, at):
                       events=events, resync_offset=resync_offset,
                       recovery_offset=recovery_offset if feature_map & RECOVERY_OFFSET_FEATURE else None,
                       bitmap_at=at + bitmap_offset * SECTOR if feature_map & BITMAP_OFFSET_FEATURE else None)
+
+
+def edit_version_1(path, found, offset, data):
+    """Puts bytes into a 1.x superblock and makes its checksum right again."""
+    raw = bytearray(read_at(path, found.at, 4096))
+    raw[offset:offset + len(data)] = data
+    max_dev, = struct.unpack_from("<I", raw, 220)
+    struct.pack_into("<I", raw, 216, 0)
+    words = sum(struct.unpack_from(f"<{(256 + 2 * max_dev) // 4}I", raw))
+    struct.pack_into("<I", raw, 216, ((words & 0xFFFFFFFF) + (words >> 32)) & 0xFFFFFFFF)
+    write_at(path, found.at, raw[:256 + 2 * max_dev])
 
 
 @dataclass

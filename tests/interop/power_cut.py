@@ -56,19 +56,14 @@ settle {md}
                 ((0, min(self.first, self.filled)), (self.first + self.count, self.filled)) if first < end]
 
 
-def plant(one, cut, due, not_due):
-    """Wrong parity inside of what is due, and outside; the rows outside."""
-    rows = []
-    for ranges, kept in ((due, False), (not_due, True)):
-        if not ranges:
-            continue
-        for _ in range(3):
-            first, end = cut.generator.choice(ranges)
-            row = cut.generator.randrange(first, end) // 8 * 8
-            if row not in rows and first <= row:
-                one.oracle(cut.members, "--plant", row)
-                rows += [row] if kept else []
-    return rows
+def plant(one, cut, ranges):
+    """Wrong parity in up to three rows of these ranges."""
+    rows = set()
+    for _ in range(3 if ranges else 0):
+        first, end = cut.generator.choice(ranges)
+        rows.add(max(first, cut.generator.randrange(first, end) // 8 * 8))
+    for row in sorted(rows):  # planting twice in one row would take it back
+        one.oracle(cut.members, "--plant", row)
 
 
 def repair(one, cut):
@@ -78,7 +73,8 @@ def repair(one, cut):
     due, chunks = members.due()
     not_due = ondisk.complement(due, size)
     if cut.plants:
-        plant(one, cut, due, not_due)
+        plant(one, cut, due)
+        plant(one, cut, not_due)
     cut.left_wrong = one.wrong_rows(members, not_due)
     wrong_due = one.wrong_rows(members, due)
     content = one.content(members)
