@@ -181,7 +181,13 @@ Result<Outcome> MaintenanceCommand::carry_out(const MemberSet& members, const As
                                               const MaintenancePlan& plan, const Surroundings& around,
                                               Outcome outcome) const {
   if (!yes_) {
-    TRY(confirmed, around.confirm(plan_text(array, plan) + "Go on?"));
+    auto confirmed = around.confirm(plan_text(array, plan) + "Go on?");
+    if (!confirmed) {
+      outcome.error = std::move(confirmed).error();
+      outcome.document["result"] = nullptr;
+      outcome.document["undo_file"] = nullptr;
+      return outcome;
+    }
   }
   WriteAccess access;
   for (const PlannedMember& m : plan.members) {

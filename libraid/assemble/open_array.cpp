@@ -56,6 +56,32 @@ void add_stripe(std::vector<SectorRange>& out, const Layout& layout, SectorRange
 // Longer chains of empty meta blocks than this are not followed: they count as content.
 constexpr int empty_blocks_followed = 64;
 
+// A bad block of a dirty array is reconstructed from parity that nothing vouches for, too.
+void add_bad_extents(std::vector<SectorRange>& out, const Assembly& a, const Layout& layout,
+                     const std::vector<ArrayMember>& members) {
+  const Sectors chunk = layout.geometry().chunk;
+  for (const SectorRange& due : due_components(a, layout)) {
+    for (std::uint32_t slot = 0; slot < members.size(); ++slot) {
+      for (const SectorRange& bad : members[slot].bad) {
+        const Sectors end = std::min({due.end(), bad.end(), chunk * layout.stripes()});
+        for (Sectors at = std::max(due.first, bad.first); at < end;) {
+          const Sectors count = std::min(chunk - at % chunk, end - at);
+          if (const auto first = layout.array_sector({slot, at})) {
+            out.push_back({*first, count});
+          }
+          at += count;
+        }
+      }
+    }
+  }
+  std::sort(out.begin(), out.end(), [](const SectorRange& x, const SectorRange& y) { return x.first < y.first; });
+  std::vector<SectorRange> merged;
+  for (const SectorRange& r : out) {
+    append_merged(merged, r);
+  }
+  out = std::move(merged);
+}
+
 // A journal that holds nothing is no reason to refuse. A tail that cannot be read is: the kernel would silently drop
 // what lies behind it.
 bool journal_is_empty(const Member& m) {
@@ -232,16 +258,19 @@ Result<ReadableArray> open_for_reading(const Assembly& a, const Forces& forces, 
         m->state == MemberState::recovering && !taken_as_lazy(a, forces, slot) ? d.recovery_offset : Sectors::max(),
         std::move(bad)};
   }
-  ReadableArray readable{Array(layout, std::move(members), kernels), {}, {}, !a.complete};
+  std::vector<SectorRange> uncertain;
   if (!a.lazy_slot || !forces.lazy_recovery) {
-    readable.uncertain = uncertain_extents(a, layout);
+    uncertain = uncertain_extents(a, layout);
   }
+  if (!a.clean) {
+    add_bad_extents(uncertain, a, layout, members);
+  }
+  ReadableArray readable{Array(layout, std::move(members), kernels), std::move(uncertain), {}, !a.complete};
   if (!readable.uncertain.empty()) {
-    readable.findings.push_back(
-        {Severity::warning, "uncertain-extents", "",
-         std::to_string(readable.uncertain.size()) +
-             " extents are reconstructed from parity that a cut may have left wrong (dirty and degraded)",
-         Effect::none});
+    readable.findings.push_back({Severity::warning, "uncertain-extents", "",
+                                 std::to_string(readable.uncertain.size()) +
+                                     " extents are reconstructed from parity that a cut may have left wrong",
+                                 Effect::none});
   }
   if (const std::uint64_t chunks = unproven_chunks(a); chunks != 0) {
     readable.findings.push_back(

@@ -282,5 +282,37 @@ TEST(OpenArray, DoesNotReadARecoveringMemberBeyondItsMark) {
   EXPECT_EQ(content(open->array), expected);
 }
 
+TEST(OpenArray, NamesBadBlocksOfADirtyArray) {
+  std::vector<test::Image> images = test::load_fixture("1.2-raid6-5-none-bad-blocks");
+  EXPECT_TRUE(open_for_reading(test::look_at(images).array(), {}, kernels())->uncertain.empty());
+  for (test::Image& image : images) {
+    auto source = MemoryDevice(image);
+    auto candidate = inspect("m", "", source, source);
+    ASSERT_TRUE(candidate);
+    const Metadata& superblock = *candidate->chosen()->metadata;
+    SuperblockChange dirty;
+    dirty.resync_offset = Sectors();
+    const auto bytes = superblock.changed(dirty)->encode();
+    std::copy(bytes.begin(), bytes.end(), image.begin() + static_cast<std::ptrdiff_t>(superblock.offset_bytes()));
+  }
+  const test::Look look = test::look_at(images);
+  ASSERT_FALSE(look.array().clean);
+  const Layout layout = *workable_layout(look.array());
+  // Members 1 and 3 list 16 sectors from 2080 and 1 from 3000, counted from their starts.
+  std::set<std::uint64_t> expected;
+  const auto add = [&](std::uint32_t slot, std::uint64_t sector) {
+    const Sectors component = Sectors(sector) - look.array().in_slot(slot)->description().data_offset;
+    if (const auto at = layout.array_sector({slot, component})) {
+      expected.insert(at->count());
+    }
+  };
+  for (std::uint64_t i = 0; i < 16; ++i) {
+    add(1, 2080 + i);
+  }
+  add(3, 3000);
+  ASSERT_FALSE(expected.empty());
+  EXPECT_EQ(sectors_of(open_for_reading(look.array(), {}, kernels())->uncertain), expected);
+}
+
 }  // namespace
 }  // namespace mdtool
