@@ -192,7 +192,8 @@ void place_members(Assembly& a, const std::vector<const Candidate*>& candidates,
   }
   const std::int64_t delta = fresh.reshape ? fresh.reshape->delta_disks : 0;
   const auto before = static_cast<std::int64_t>(fresh.raid_disks) - delta;
-  const auto count = std::clamp<std::int64_t>(std::max<std::int64_t>(fresh.raid_disks, before), 0, most_slots);
+  const std::int64_t claimed = std::max<std::int64_t>(fresh.raid_disks, before);
+  const std::int64_t count = claimed > most_slots ? 0 : std::max<std::int64_t>(claimed, 0);
   a.slot_count = static_cast<std::uint32_t>(count);
   for (std::uint32_t slot = 0; slot < a.slot_count; ++slot) {
     auto found = slots.find(slot);

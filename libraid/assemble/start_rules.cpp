@@ -65,7 +65,7 @@ class StartRules {
 
   Verdict by_members() {
     if (a_.slots() == 0 || a_.members[a_.freshest].state == MemberState::unusable) {
-      say(a_.slots() == 0 ? "the superblocks give no number of slots"
+      say(a_.slots() == 0 ? "the superblocks give no possible number of slots"
                           : "no member has a superblock that the kernel would accept");
       return Verdict::impossible;
     }
