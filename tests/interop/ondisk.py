@@ -142,12 +142,29 @@ def bitmap(path, found):
     return Bitmap(version, events, chunk, chunks, flags, bytes(bits[i // 8] >> i % 8 & 1 for i in range(chunks)))
 
 
-def after_reload(counts):
-    """The kernel's counts once it has loaded these states (its Reload action)."""
-    return {"unwritten": counts["unwritten"] + counts["need_sync_unwritten"] + counts["syncing_unwritten"],
-            "clean": counts["clean"], "dirty": 0,
-            "need_sync": counts["need_sync"] + counts["dirty"] + counts["syncing"] + counts["invalid"], "syncing": 0,
-            "need_sync_unwritten": 0, "syncing_unwritten": 0, "clean_unwritten": counts["clean_unwritten"]}
+def after_reload(states):
+    """The kernel's counts once it has loaded these state bytes (its Reload action) on a complete RAID-4/5/6.
+
+    The second byte of a 512-byte block that becomes NeedSync, or one beside a byte that is Dirty or NeedSync, infects the
+    block: Unwritten becomes NeedSync, Clean and CleanUnwritten Dirty. Bytes behind it are walked over after that.
+    """
+    unwritten, clean, dirty, need_sync, clean_unwritten = 0, 1, 2, 3, 7
+    loaded = {0: 0, 1: 1, 2: need_sync, 3: need_sync, 4: need_sync, 5: unwritten, 6: unwritten, 7: 7}
+    infected = {unwritten: need_sync, clean: dirty, clean_unwritten: dirty}
+    states = bytearray(states)
+    waiting = set()
+    for i, state in enumerate(states):
+        new = loaded.get(state, need_sync)
+        if new == need_sync != state:
+            block = (LOCKLESS_STATES_AT + i) // 512
+            first, last = max(block * 512 - LOCKLESS_STATES_AT, 0), (block + 1) * 512 - LOCKLESS_STATES_AT
+            others = [states[j] for j in range(first, min(last, len(states))) if j != i]
+            if block in waiting or dirty in others or need_sync in others:
+                for j in range(first, min(last, len(states))):
+                    states[j] = infected.get(states[j], states[j])
+            waiting.add(block)
+        states[i] = new
+    return {name: states.count(value) for value, name in enumerate(STATE_NAMES)}
 
 
 def due_ranges(paths, metadata):
