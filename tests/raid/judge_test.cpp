@@ -2,6 +2,8 @@
 // Members to verdicts: what is missing, stale, doubled, mixed or dirty, on arrays that a kernel made.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "libmeta/md1/superblock.h"
 #include "libraid/assemble/maintenance.h"
 #include "tests/raid/loaded_array.h"
@@ -315,6 +317,21 @@ TEST(Judge, NothingUsableIsImpossible) {
   }
   EXPECT_EQ(look_at(images).array().verdict, Verdict::impossible);
   EXPECT_TRUE(look_at({Image(1 << 20)}).arrays.empty());
+}
+
+TEST(Judge, AMemberThatCallsItselfFaultyFillsNoSlot) {
+  std::vector<Image> images = load_fixture("1.2-raid5-4-none-clean");
+  const MemberDescription own = look_at(images).array().in_slot(2)->description();
+  set_field(images[2], 256 + 2 * own.dev_number, le16(role_faulty));
+  const auto look = look_at(images);
+  const Assembly& a = look.array();
+  EXPECT_EQ(a.verdict, Verdict::degraded);
+  EXPECT_EQ(a.in_slot(2), nullptr);
+  const auto faulty =
+      std::find_if(a.members.begin(), a.members.end(), [](const Member& m) { return m.state == MemberState::faulty; });
+  ASSERT_NE(faulty, a.members.end());
+  EXPECT_EQ(faulty->role, Role::faulty);
+  EXPECT_FALSE(faulty->slot.has_value());
 }
 
 }  // namespace
