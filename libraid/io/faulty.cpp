@@ -59,13 +59,43 @@ Status FaultyDevice::read(std::uint64_t offset_bytes, std::span<std::byte> out) 
   return device_->read(offset_bytes, out);
 }
 
+Status FaultyDevice::write_part(const Fault& fault, std::uint64_t offset_bytes, std::span<const std::byte> in) {
+  const auto part = in.first(static_cast<std::size_t>(std::min<std::uint64_t>(fault.transferred_bytes, in.size())));
+  TRY(written, device_->write(offset_bytes, part));
+  return scripted(fault, "writing", offset_bytes);
+}
+
 Status FaultyDevice::write(std::uint64_t offset_bytes, std::span<const std::byte> in) {
   if (const auto fault = meet(Operation::write, offset_bytes, in.size())) {
-    const auto part = in.first(static_cast<std::size_t>(std::min<std::uint64_t>(fault->transferred_bytes, in.size())));
-    TRY(written, device_->write(offset_bytes, part));
-    return scripted(*fault, "writing", offset_bytes);
+    return write_part(*fault, offset_bytes, in);
   }
   return device_->write(offset_bytes, in);
+}
+
+Status FaultyDevice::write_durable(std::uint64_t offset_bytes, std::span<const std::byte> in) {
+  if (const auto fault = meet(Operation::write, offset_bytes, in.size())) {
+    return write_part(*fault, offset_bytes, in);
+  }
+  if (const auto fault = meet(Operation::flush, offset_bytes, in.size())) {
+    TRY(written, device_->write(offset_bytes, in));
+    return scripted(*fault, "flushing what was written", offset_bytes);
+  }
+  return device_->write_durable(offset_bytes, in);
+}
+
+Status FaultyDevice::zero(std::uint64_t offset_bytes, std::uint64_t length_bytes) {
+  if (const auto fault = meet(Operation::write, offset_bytes, length_bytes)) {
+    TRY(zeroed, device_->zero(offset_bytes, std::min(fault->transferred_bytes, length_bytes)));
+    return scripted(*fault, "zeroing", offset_bytes);
+  }
+  return device_->zero(offset_bytes, length_bytes);
+}
+
+Status FaultyDevice::discard(std::uint64_t offset_bytes, std::uint64_t length_bytes) {
+  if (const auto fault = meet(Operation::write, offset_bytes, length_bytes)) {
+    return scripted(*fault, "discarding", offset_bytes);
+  }
+  return device_->discard(offset_bytes, length_bytes);
 }
 
 Status FaultyDevice::flush() {

@@ -40,6 +40,11 @@ class FaultyDevice final : public BlockDevice {
   std::uint64_t size_bytes() const override { return device_->size_bytes(); }
   Status read(std::uint64_t offset_bytes, std::span<std::byte> out) const override;
   Status write(std::uint64_t offset_bytes, std::span<const std::byte> in) override;
+  // A write, then a flush: where the flush fails, the bytes were written and are not durable.
+  Status write_durable(std::uint64_t offset_bytes, std::span<const std::byte> in) override;
+  // Both are writes; a discard that fails leaves everything as it was.
+  Status zero(std::uint64_t offset_bytes, std::uint64_t length_bytes) override;
+  Status discard(std::uint64_t offset_bytes, std::uint64_t length_bytes) override;
   Status flush() override;
 
  private:
@@ -47,6 +52,7 @@ class FaultyDevice final : public BlockDevice {
     Fault fault;
     std::uint64_t matched = 0;
   };
+  Status write_part(const Fault& fault, std::uint64_t offset_bytes, std::span<const std::byte> in);
   // The fault that this operation meets. Counts it.
   std::optional<Fault> meet(Operation operation, std::uint64_t offset_bytes, std::uint64_t length_bytes) const;
 

@@ -55,14 +55,35 @@ Status FencedDevice::read(std::uint64_t offset_bytes, std::span<std::byte> out) 
   return device_->read(offset_bytes, out);
 }
 
-Status FencedDevice::write(std::uint64_t offset_bytes, std::span<const std::byte> in) {
-  if (!allows(offset_bytes, in.size())) {
-    std::fprintf(stderr, "mdtool: write fence: %zu bytes at byte %" PRIu64 " are not in the plan; ending\n", in.size(),
-                 offset_bytes);
+void FencedDevice::require_planned(std::uint64_t offset_bytes, std::uint64_t length_bytes) const {
+  if (!allows(offset_bytes, length_bytes)) {
+    std::fprintf(stderr, "mdtool: write fence: %" PRIu64 " bytes at byte %" PRIu64 " are not in the plan; ending\n",
+                 length_bytes, offset_bytes);
     std::abort();
   }
+}
+
+Status FencedDevice::write(std::uint64_t offset_bytes, std::span<const std::byte> in) {
+  require_planned(offset_bytes, in.size());
   written_bytes_ += in.size();
   return device_->write(offset_bytes, in);
+}
+
+Status FencedDevice::write_durable(std::uint64_t offset_bytes, std::span<const std::byte> in) {
+  require_planned(offset_bytes, in.size());
+  written_bytes_ += in.size();
+  return device_->write_durable(offset_bytes, in);
+}
+
+Status FencedDevice::zero(std::uint64_t offset_bytes, std::uint64_t length_bytes) {
+  require_planned(offset_bytes, length_bytes);
+  written_bytes_ += length_bytes;
+  return device_->zero(offset_bytes, length_bytes);
+}
+
+Status FencedDevice::discard(std::uint64_t offset_bytes, std::uint64_t length_bytes) {
+  require_planned(offset_bytes, length_bytes);
+  return device_->discard(offset_bytes, length_bytes);
 }
 
 Status FencedDevice::write_verified(std::uint64_t offset_bytes, std::span<const std::byte> in,

@@ -31,8 +31,12 @@ class FencedDevice final : public BlockDevice {
 
   std::uint64_t size_bytes() const override { return device_->size_bytes(); }
   Status read(std::uint64_t offset_bytes, std::span<std::byte> out) const override;
-  // Aborts the process if any byte lies outside of the plan.
+  // All four abort the process if any byte lies outside of the plan.
   Status write(std::uint64_t offset_bytes, std::span<const std::byte> in) override;
+  Status write_durable(std::uint64_t offset_bytes, std::span<const std::byte> in) override;
+  Status zero(std::uint64_t offset_bytes, std::uint64_t length_bytes) override;
+  // Not counted as written.
+  Status discard(std::uint64_t offset_bytes, std::uint64_t length_bytes) override;
   Status flush() override { return device_->flush(); }
 
   // Writes, flushes, reads back through `past_cache` (the same device, without its cache) and compares.
@@ -44,6 +48,7 @@ class FencedDevice final : public BlockDevice {
   };
   static std::vector<Range> merged(const std::vector<PlannedExtent>& plan);
   bool allows(std::uint64_t offset_bytes, std::uint64_t length_bytes) const;
+  void require_planned(std::uint64_t offset_bytes, std::uint64_t length_bytes) const;
 
   std::unique_ptr<BlockDevice> owned_;
   BlockDevice* device_;

@@ -5,6 +5,7 @@
 #include <linux/fs.h>
 #include <sys/file.h>
 #include <sys/ioctl.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -37,6 +38,11 @@ struct FreeDeleter {
   void operator()(std::byte* memory) const { std::free(memory); }  // NOLINT(cppcoreguidelines-no-malloc)
 };
 using AlignedBuffer = std::unique_ptr<std::byte, FreeDeleter>;
+
+// Opened, it is what the descriptor refers to, whatever has the name by now.
+std::string same_device(int fd) {
+  return "/proc/self/fd/" + std::to_string(fd);
+}
 
 // Reads up to `length` bytes; fewer only at the end of the file. -errno on failure.
 std::int64_t read_fully(int fd, std::byte* out, std::uint64_t length, std::uint64_t offset) {
@@ -101,6 +107,7 @@ Result<std::unique_ptr<FileDevice>> FileDevice::open(const std::string& path, Ac
       new FileDevice(path, std::move(fd), FileIdentity::of(status), static_cast<std::uint64_t>(end)));
   if (writes) {
     TRY(locked, device->lock());
+    device->open_durable();
   }
   device->open_direct();
   return device;
@@ -131,13 +138,17 @@ void FileDevice::open_direct() {
   if (!identity_.block_device) {
     return;
   }
+  alignment_ = page_bytes;
   int logical_block = 0;
   if (::ioctl(fd(), BLKSSZGET, &logical_block) != 0 || logical_block <= 0) {
     return;
   }
-  direct_alignment_ = std::max<std::uint64_t>(page_bytes, static_cast<std::uint64_t>(logical_block));
-  const std::string same_device = "/proc/self/fd/" + std::to_string(fd());
-  direct_ = Descriptor(::open(same_device.c_str(), O_RDONLY | O_DIRECT | O_CLOEXEC));
+  alignment_ = std::max<std::uint64_t>(page_bytes, static_cast<std::uint64_t>(logical_block));
+  direct_ = Descriptor(::open(same_device(fd()).c_str(), O_RDONLY | O_DIRECT | O_CLOEXEC));
+}
+
+void FileDevice::open_durable() {
+  durable_ = Descriptor(::open(same_device(fd()).c_str(), O_WRONLY | O_CLOEXEC));
 }
 
 Error FileDevice::failure(const char* doing, std::uint64_t length_bytes, std::uint64_t offset_bytes,
@@ -194,8 +205,43 @@ Status FileDevice::write(std::uint64_t offset_bytes, std::span<const std::byte> 
   return Done{};
 }
 
-Status FileDevice::flush() {
+Status FileDevice::write_durable(std::uint64_t offset_bytes, std::span<const std::byte> in) {
+  TRY(inside, check_bounds(offset_bytes, in.size()));
+  if (!durable_ || durable_refused_) {
+    return BlockDevice::write_durable(offset_bytes, in);
+  }
+  const std::lock_guard lock(writing_durably_);
   TRY(known, check_known());
+  std::uint64_t done = 0;
+  while (done < in.size()) {
+    const std::span<const std::byte> rest = in.subspan(done);
+    const iovec part{const_cast<std::byte*>(rest.data()), rest.size()};
+    const ssize_t n = ::pwritev2(durable_.get(), &part, 1, static_cast<off_t>(offset_bytes + done), RWF_DSYNC);
+    if (n < 0 && errno == EINTR) {
+      continue;
+    }
+    if (n < 0 && (errno == EOPNOTSUPP || errno == EINVAL || errno == ENOSYS)) {
+      durable_refused_ = true;
+      return BlockDevice::write_durable(offset_bytes + done, rest);
+    }
+    if (n <= 0) {
+      const int cause = n < 0 ? errno : EIO;
+      flush_failed_ = true;
+      return failure("writing durably", rest.size(), offset_bytes + done, cause);
+    }
+    done += static_cast<std::uint64_t>(n);
+  }
+  return Done{};
+}
+
+Status FileDevice::flush() {
+  const std::uint64_t begun_before = flushes_begun_;
+  const std::lock_guard lock(flushing_);
+  TRY(known, check_known());
+  if (flushes_begun_ > begun_before) {
+    return Done{};  // It began after this one was asked for and has succeeded meanwhile.
+  }
+  ++flushes_begun_;
   if (::fdatasync(fd()) != 0) {
     const int cause = errno;
     // The kernel reports a lost write once and then forgets it: a second fdatasync would succeed.
@@ -219,7 +265,7 @@ Status FileDevice::read_past_cache(std::uint64_t offset_bytes, std::span<std::by
 }
 
 Status FileDevice::read_direct(std::uint64_t offset_bytes, std::span<std::byte> out) const {
-  const std::uint64_t align = direct_alignment_;
+  const std::uint64_t align = alignment_;
   const std::uint64_t room = std::min(bounce_bytes, out.size() + 2 * align) / align * align;
   const AlignedBuffer bounce(static_cast<std::byte*>(std::aligned_alloc(align, room)));
   if (!bounce) {

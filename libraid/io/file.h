@@ -9,6 +9,7 @@
 #include <compare>
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <string>
 
 #include "libraid/io/block_device.h"
@@ -37,6 +38,7 @@ struct Extent {
   std::uint64_t length_bytes = 0;
 };
 
+// Every function may be called by many threads at once.
 class FileDevice final : public BlockDevice {
  public:
   // read_write takes a block device O_EXCL, a file by an exclusive OFD lock, and refuses (ErrorKind::refused, naming
@@ -50,6 +52,10 @@ class FileDevice final : public BlockDevice {
   std::uint64_t size_bytes() const override { return size_bytes_; }
   Status read(std::uint64_t offset_bytes, std::span<std::byte> out) const override;
   Status write(std::uint64_t offset_bytes, std::span<const std::byte> in) override;
+  // Waits for this range only, however much of the rest is dirty. One that failed leaves the content unknown, too.
+  Status write_durable(std::uint64_t offset_bytes, std::span<const std::byte> in) override;
+  // Punches holes or unmaps where the system promises zeroes then. Durable after a flush.
+  Status zero(std::uint64_t offset_bytes, std::uint64_t length_bytes) override;
   // A flush that failed leaves the device's content unknown: every later write and flush fails too.
   Status flush() override;
 
@@ -61,21 +67,32 @@ class FileDevice final : public BlockDevice {
   Result<Extent> next_data(std::uint64_t offset_bytes) const;
 
  private:
+  // Dearest last. The kernel's answer to one is remembered.
+  enum class ZeroWay : unsigned char { punch_hole, zero_range, zero_out, write };
+
   FileDevice(std::string path, Descriptor fd, FileIdentity identity, std::uint64_t size_bytes);
   Status lock() const;
   void open_direct();
+  void open_durable();
   Status check_bounds(std::uint64_t offset_bytes, std::uint64_t length_bytes) const;
   Status check_known() const;
+  Status zero_aligned(std::uint64_t offset_bytes, std::uint64_t length_bytes);
+  static int try_to_zero(int fd, ZeroWay way, std::uint64_t offset_bytes, std::uint64_t length_bytes);
   Status read_direct(std::uint64_t offset_bytes, std::span<std::byte> out) const;
   Error failure(const char* doing, std::uint64_t length_bytes, std::uint64_t offset_bytes, int errno_value) const;
 
   std::string path_;
   Descriptor fd_;
-  Descriptor direct_;  // O_DIRECT, block devices only
+  Descriptor direct_;   // O_DIRECT, block devices only
+  Descriptor durable_;  // for writing only: a lost write is reported once to each open file, and flush() uses fd_
   FileIdentity identity_;
   std::uint64_t size_bytes_;
-  std::uint64_t direct_alignment_ = 0;
+  std::uint64_t alignment_ = 1;            // of direct reads and of what is zeroed without writing
+  std::mutex flushing_, writing_durably_;  // who syncs by the same descriptor could take the error meant for the other
+  std::atomic<std::uint64_t> flushes_begun_ = 0;
   std::atomic<bool> flush_failed_ = false;
+  std::atomic<bool> durable_refused_ = false;
+  std::atomic<ZeroWay> zero_way_ = ZeroWay::punch_hole;
 };
 
 // A FileDevice whose reads all go past the page cache. The device outlives it.

@@ -27,4 +27,10 @@ Status MemoryDevice::write(std::uint64_t offset_bytes, std::span<const std::byte
   return Done{};
 }
 
+Status MemoryDevice::zero(std::uint64_t offset_bytes, std::uint64_t length_bytes) {
+  TRY(inside, check_inside(offset_bytes, length_bytes));
+  std::fill_n(bytes_.begin() + static_cast<std::ptrdiff_t>(offset_bytes), length_bytes, std::byte{0});
+  return Done{};
+}
+
 }  // namespace mdtool

@@ -18,6 +18,11 @@ class MemoryDevice final : public BlockDevice {
   std::uint64_t size_bytes() const override { return bytes_.size(); }
   Status read(std::uint64_t offset_bytes, std::span<std::byte> out) const override;
   Status write(std::uint64_t offset_bytes, std::span<const std::byte> in) override;
+  Status zero(std::uint64_t offset_bytes, std::uint64_t length_bytes) override;
+  // As from a disk that gives back what is discarded: zeroes.
+  Status discard(std::uint64_t offset_bytes, std::uint64_t length_bytes) override {
+    return zero(offset_bytes, length_bytes);
+  }
   Status flush() override { return Done{}; }
 
  private:

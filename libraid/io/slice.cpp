@@ -44,4 +44,19 @@ Status Slice::write(std::uint64_t offset_bytes, std::span<const std::byte> in) {
   return device_->write(offset_bytes_ + offset_bytes, in);
 }
 
+Status Slice::write_durable(std::uint64_t offset_bytes, std::span<const std::byte> in) {
+  TRY(inside, check_inside(offset_bytes, in.size(), size_bytes()));
+  return device_->write_durable(offset_bytes_ + offset_bytes, in);
+}
+
+Status Slice::zero(std::uint64_t offset_bytes, std::uint64_t length_bytes) {
+  TRY(inside, check_inside(offset_bytes, length_bytes, size_bytes()));
+  return device_->zero(offset_bytes_ + offset_bytes, length_bytes);
+}
+
+Status Slice::discard(std::uint64_t offset_bytes, std::uint64_t length_bytes) {
+  TRY(inside, check_inside(offset_bytes, length_bytes, size_bytes()));
+  return device_->discard(offset_bytes_ + offset_bytes, length_bytes);
+}
+
 }  // namespace mdtool

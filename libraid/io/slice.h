@@ -40,6 +40,9 @@ class Slice final : public BlockDevice {
     return part_.read(offset_bytes, out);
   }
   Status write(std::uint64_t offset_bytes, std::span<const std::byte> in) override;
+  Status write_durable(std::uint64_t offset_bytes, std::span<const std::byte> in) override;
+  Status zero(std::uint64_t offset_bytes, std::uint64_t length_bytes) override;
+  Status discard(std::uint64_t offset_bytes, std::uint64_t length_bytes) override;
   Status flush() override { return device_->flush(); }
 
  private:

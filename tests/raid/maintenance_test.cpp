@@ -27,6 +27,12 @@ struct Event {
   bool flush;
   std::uint64_t offset;
   std::vector<std::byte> bytes;
+  std::uint64_t length = ~std::uint64_t{0};  // of what a flush covers
+
+  bool covers(const Event& write) const {
+    return flush && member == write.member && write.offset >= offset &&
+           fits(write.offset - offset, write.bytes.size(), length);
+  }
 };
 
 // Writes go to memory and into a log that all members share.
@@ -39,6 +45,11 @@ class RecordingDevice final : public BlockDevice {
   Status write(std::uint64_t offset, std::span<const std::byte> in) override {
     log_->push_back({member_, false, offset, {in.begin(), in.end()}});
     return memory_.write(offset, in);
+  }
+  Status write_durable(std::uint64_t offset, std::span<const std::byte> in) override {
+    TRY(written, write(offset, in));
+    log_->push_back({member_, true, offset, {}, in.size()});
+    return Done{};
   }
   Status flush() override {
     log_->push_back({member_, true, 0, {}});
@@ -207,7 +218,7 @@ std::vector<Image> after_cut(std::vector<Image> images, const std::vector<Event>
     }
     bool durable = lost == Lost::nothing || (lost == Lost::one_members_unflushed && e.member != unlucky);
     for (std::size_t j = i + 1; j < count && !durable; ++j) {
-      durable = log[j].flush && log[j].member == e.member;
+      durable = log[j].covers(e);
     }
     if (durable) {
       std::copy(e.bytes.begin(), e.bytes.end(), images[e.member].begin() + static_cast<std::ptrdiff_t>(e.offset));
