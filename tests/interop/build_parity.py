@@ -31,7 +31,9 @@ stop md0
 {copies}
 mdadm --assemble /dev/md0 {twins} >/dev/null 2>&1
 settle md0
+syncs=$(syncs_of md0)
 echo 1 >/sys/block/md0/md/llbitmap/proactive_sync
+begun md0 $syncs
 settle md0
 stop md0
 """, members.present() + kernels.present())

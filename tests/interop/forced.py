@@ -22,6 +22,7 @@ echo 400 >/proc/sys/dev/raid/speed_limit_max
 pattern write /dev/md0 {BASELINE} 640 600
 sleep {generator.choice([0.05, 0.2, 0.4, 1.0])}
 pattern storm /dev/md0 {STORM} 640 600 &
+under_way md0
 sleep {generator.uniform(0.1, 0.5):.2f}
 crash
 """, members.paths)
@@ -101,10 +102,11 @@ stop md0
 mdadm --assemble /dev/md0 {devices} >/dev/null 2>&1
 settle md0
 mdadm /dev/md0 --fail {gone} >/dev/null 2>&1
-sleep 0.3
-mdadm /dev/md0 --remove {gone} >/dev/null 2>&1
+until mdadm /dev/md0 --remove {gone} >/dev/null 2>&1; do sleep 0.1; done
+settle md0
 pattern storm /dev/md0 {STORM} 0 768 &
 pattern storm /dev/md0 {STORM + 1} 0 768 &
+under_way md0
 sleep {one.random("moment", one.name).uniform(0.1, 0.4):.2f}
 crash
 """, members.paths, write_through=one.random("through", one.name).random() < 0.5)
@@ -170,6 +172,7 @@ stop md1 || true
 assemble md2 {present}
 mdadm /dev/md2 --add {gone} >/tmp/said 2>&1 || mdadm /dev/md2 --re-add {gone} >>/tmp/said 2>&1 || true
 say md2.added "$(tr '\\n' ' ' </tmp/said)"
+begun md2 0
 settle md2
 say md2.state "$(cat /sys/block/md2/md/dev-{gone.rsplit("/", 1)[1]}/state 2>/dev/null || true)"
 say md2.recoveries $(syncs_of md2)

@@ -3,6 +3,7 @@
 
 Knows how to run things and how to complain; what is expected of whom is said by the cases.
 """
+import fcntl
 import functools
 import hashlib
 import itertools
@@ -11,9 +12,11 @@ import os
 import random
 import re
 import shutil
+import struct
 import subprocess
 import sys
 import tempfile
+import time
 from dataclasses import dataclass, field
 
 import ondisk
@@ -24,6 +27,7 @@ RAID5_LAYOUTS = ["left-asymmetric", "right-asymmetric", "left-symmetric", "right
 RAID6_LAYOUTS = RAID5_LAYOUTS + ["ddf-zero-restart", "ddf-N-restart", "ddf-N-continue", "left-asymmetric-6",
                                  "right-asymmetric-6", "left-symmetric-6", "right-symmetric-6", "parity-first-6"]
 METADATA = ["0.90", "1.0", "1.1", "1.2"]
+FREE_AFTER_SECONDS = 20  # nothing may hold a guest's images so long after its end
 
 # The words of every guest script. Answers are lines "@ KEY VALUE".
 GUEST = r"""
@@ -34,6 +38,10 @@ settle() {  # MD: no sync, and marked clean
   sleep 0.3
   while [ "$(cat /sys/block/$1/md/sync_action 2>/dev/null || echo idle)" != idle ]; do sleep 0.1; done
   while grep -qE '^(active|write-pending)$' /sys/block/$1/md/array_state; do sleep 0.1; done
+}
+under_way() { until grep -q '^active' /sys/block/$1/md/array_state; do sleep 0.02; done; }  # MD: written to, its metadata says so
+begun() {  # MD COUNT: a sync beyond the first COUNT has begun; or none does in ten seconds
+  for _ in $(seq 100); do [ "$(syncs_of $1)" -le "$2" ] || break; sleep 0.1; done
 }
 stop() { settle $1; mdadm --stop /dev/$1 >/dev/null 2>&1; }
 attach() {  # FILE...: $devices are loop devices on them
@@ -177,6 +185,30 @@ def digest(path):
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def within(seconds, holds):
+    """Whether this holds at some moment of the next seconds; asked once at least."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.01)
+    return True
+
+
+def lock(file):
+    """All of it for this open file alone, as mdtool does; OSError if it is locked."""
+    fcntl.fcntl(file, fcntl.F_OFD_SETLK, struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0))
+
+
+def can_be_locked(path):
+    with open(path, "r+b") as file:
+        try:
+            lock(file)
+        except (BlockingIOError, PermissionError):
+            return False
+    return True
+
+
 def tolerable_losses(shape):
     """Every set of slots that the array can do without, the empty one first."""
     most = 2 if shape.level == 6 else 1
@@ -259,7 +291,7 @@ class Lab:
         os.makedirs(os.path.dirname(path), exist_ok=True)
         return path
 
-    def boot(self, script, images=(), *, share=None, write_through=False, limit=180, arguments=()):
+    def boot(self, script, images=(), *, share=None, write_through=False, limit=300, arguments=()):
         """Runs a script under the real kernel; what it said with `say`, as {KEY: VALUE}."""
         path = self.place(self.name, f"guest-{next(self.counter)}.sh")
         with open(path, "w", encoding="ascii") as file:
@@ -272,6 +304,8 @@ class Lab:
             file.write(done.stdout + done.stderr)
         self.require(done.returncode == 0, f"the guest ended with {done.returncode} ({path}): "
                      f"{(done.stdout + done.stderr)[-800:]}")
+        held = [image for image in images if not within(FREE_AFTER_SECONDS, lambda image=image: can_be_locked(image))]
+        self.require(not held, f"{FREE_AFTER_SECONDS} s after the guest's end ({path}) something still locks {held}")
         answers = {}
         for line in done.stdout.splitlines():
             if line.startswith("@ "):

@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Many members, few, the wrong ones, folders, partitions, and members that something else holds."""
-import fcntl
 import os
 import shutil
 import struct
@@ -113,7 +112,7 @@ def refused(one, members, holder, *verb):
 def held(one):
     members, expected = make(one, Shape(5, 3, None, 64, extra="--assume-clean"), "held")
     with open(members.paths[1], "r+b") as file:
-        fcntl.fcntl(file, fcntl.F_OFD_SETLK, struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0))
+        lab.lock(file)
         refused(one, members, "m1.img", "build-parity", "--all")
         dirty(members)
         refused(one, members, "m1.img", "resync")
@@ -123,6 +122,7 @@ def held(one):
         one.note(f"no loop devices here ({attached.stderr.strip()}): only the lock was tried")
     else:
         loop = attached.stdout.strip()
+        backing = f"/sys/block/{os.path.basename(loop)}/loop/backing_file"
         try:
             refused(one, members, loop, "resync")
             status, _, findings = one.examine(members.paths)
@@ -134,6 +134,8 @@ def held(one):
             expect_copy(one, through.paths, expected, "through a loop device", one.examine(through.paths)[0])
         finally:
             subprocess.run(["losetup", "-d", loop], check=True)
+        # While something else looks at the device, udev for one, it goes on a little longer.
+        one.require(lab.within(20, lambda: not os.path.exists(backing)), f"{loop} still holds its file")
     status, document = one.mdtool("resync", "--yes", "--undo", one.place("undo", "freed"), *members.paths)
     one.expect(status in (0, 1), f"resync once nobody holds them: {status} ({document.get('error')})")
 

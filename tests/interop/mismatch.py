@@ -18,7 +18,7 @@ def make(one, bitmap, *, cut):
     extra = "--assume-clean" if cut else "--force"
     shape = Shape(generator.choice([5, 6]), 4, None, 64, bitmap=bitmap, member_kib=3072, extra=extra)
     members = one.members(shape, one.name)
-    end = f"pattern storm /dev/md0 {STORM} 384 256 &\nsleep 0.2\ncrash" if cut else "stop md0"
+    end = f"pattern storm /dev/md0 {STORM} 384 256 &\nunder_way md0\nsleep 0.2\ncrash" if cut else "stop md0"
     one.boot(f"""
 {shape.create("md0", lab.letters(0, shape.slots))}
 settle md0

@@ -130,6 +130,7 @@ def round_of_cuts(one, turn, level):
     generator = one.random("moment", turn, level)
     script = "".join(cut.making(f"md{n}") for n, cut in enumerate(cuts))
     script += "".join(cut.storm(f"md{n}") for n, cut in enumerate(cuts))
+    script += "".join(f"under_way md{n}\n" for n in range(len(cuts)))  # Before, an array may be clean, its bitmap an event ahead
     script += f"sleep {generator.choice([0.02, 0.1, 0.2, 0.3, 0.5]):.2f}\ncrash\n"
     one.boot(script, images, write_through=generator.random() < 0.6)
     where = one.where

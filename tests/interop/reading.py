@@ -107,7 +107,8 @@ def count_states(one):
     cases = {"all-unwritten": "", "one-write": "pattern write /dev/MD 1 1000 8", "two-writes":
              "pattern write /dev/MD 1 0 16; stop MD; mdadm --assemble /dev/MD DEVICES >/dev/null 2>&1; settle MD; "
              "pattern write /dev/MD 1 3000 16",
-             "proactive": "pattern write /dev/MD 1 2000 100; settle MD; echo 1 >/sys/block/MD/md/llbitmap/proactive_sync; settle MD",
+             "proactive": "pattern write /dev/MD 1 2000 100; settle MD; syncs=$(syncs_of MD); "
+             "echo 1 >/sys/block/MD/md/llbitmap/proactive_sync; begun MD $syncs; settle MD",
              "discard": "pattern write /dev/MD 1 0 6000; settle MD; blkdiscard -o 524288 -l 786432 /dev/MD || true"}
     script, images, arrays = "", [], {}
     shape = Shape(generator.choice([4, 5]), 3, None, 64, bitmap="lockless", extra=generator.choice(["--force", "--assume-clean"]))
