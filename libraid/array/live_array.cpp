@@ -80,7 +80,9 @@ Status LiveArray::read(std::uint64_t offset_bytes, std::span<std::byte> out) con
   const Sectors chunk = layout_.geometry().chunk;
   for (Sectors at = Sectors::from_bytes(offset_bytes); !out.empty();) {
     const std::size_t bytes = std::min<std::size_t>(out.size(), (chunk - at % chunk).bytes());
-    TRY(done, read_place(layout_.data(at), out.first(bytes)).in("array sector " + std::to_string(at.count())));
+    if (Status done = read_place(layout_.data(at), out.first(bytes)); !done) {
+      return std::move(done).in("array sector " + std::to_string(at.count()));
+    }
     out = out.subspan(bytes);
     at += Sectors::from_bytes(bytes);
   }
