@@ -426,4 +426,14 @@ std::vector<std::byte> area_with_header(const std::vector<std::byte>& area, cons
   return bytes;
 }
 
+void copy_with_header(std::span<const std::byte> area, const Header& header, std::uint64_t from_byte,
+                      std::span<std::byte> out) {
+  assert(fits(from_byte, out.size(), area.size()));
+  std::ranges::copy(area.subspan(from_byte, out.size()), out.begin());
+  if (from_byte < header_bytes) {
+    const auto head = std::as_bytes(std::span(&header, 1)).subspan(from_byte);
+    std::ranges::copy(head.first(std::min(head.size(), out.size())), out.begin());
+  }
+}
+
 }  // namespace mdtool::bitmap

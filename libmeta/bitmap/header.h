@@ -5,6 +5,7 @@
 
 #include <array>
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "libmeta/field.h"
@@ -99,5 +100,8 @@ Fields header_fields(const Header&);
 Result<std::vector<std::byte>> read_area(const Source&, std::uint64_t offset_bytes, std::uint64_t used_bytes);
 // The area with this header in its first bytes.
 std::vector<std::byte> area_with_header(const std::vector<std::byte>& area, const Header&);
+// `out` becomes the part from `from_byte` on of area_with_header(); it ends within the area.
+void copy_with_header(std::span<const std::byte> area, const Header&, std::uint64_t from_byte,
+                      std::span<std::byte> out);
 
 }  // namespace mdtool::bitmap

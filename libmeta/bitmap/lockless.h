@@ -44,6 +44,11 @@ class Lockless {
 
   // Header, the gap and the states; starts at offset_bytes() on the member.
   std::vector<std::byte> encode() const { return area_with_header(area_, header_); }
+  // The part of encode() from `from_byte` on, and how long all of it is.
+  void copy_out(std::uint64_t from_byte, std::span<std::byte> out) const {
+    copy_with_header(area_, header_, from_byte, out);
+  }
+  std::uint64_t area_bytes() const { return area_.size(); }
   std::uint64_t offset_bytes() const { return offset_bytes_; }
   // Bytes from offset_bytes() that belong to the bitmap; encode() may go on to the end of the last sector.
   std::uint64_t used_bytes() const { return lockless_states_offset + geometry_.chunks; }
