@@ -27,7 +27,9 @@ struct SuperblockChange {
   std::optional<std::uint64_t> utime_seconds;
   std::optional<Sectors> resync_offset;      // max(): clean
   std::vector<std::uint32_t> missing_slots;  // marked missing in this member's view of the array
+  std::vector<std::uint32_t> faulty_slots;   // the same, of members that failed while the array was in use
   std::vector<std::uint32_t> departed;       // dev_numbers whose role ends: dropped replacements (1.x only)
+  std::uint32_t corrected_reads = 0;         // sectors more in this member's cnt_corrected_read (1.x only)
   enum class Recovery { keep, clear } recovery = Recovery::keep;  // RECOVERY_OFFSET and RECOVERY_BITMAP
 };
 

@@ -33,6 +33,11 @@ void set_resync_offset(Superblock<Order>& sb, Sectors offset) {
   sb.cp_events = offset.is_zero() ? 0 : sb.events.value();
 }
 
+template <std::endian Order>
+bool used(const Disk<Order>& disk) {
+  return disk.number != 0 || disk.major != 0 || disk.minor != 0 || disk.state != 0;
+}
+
 // Recounts as super_90_sync() does: a removed slot has failed, a faulty device that is still attached only counts as a
 // disk.
 template <std::endian Order>
@@ -43,10 +48,9 @@ void count_disks(Superblock<Order>& sb) {
   std::uint32_t spare = 0;
   for (std::size_t i = 0; i < max_disks; ++i) {
     const Disk<Order>& disk = sb.disks[i];
-    const bool used = disk.number != 0 || disk.major != 0 || disk.minor != 0 || disk.state != 0;
     if ((disk.state & disk_removed) != 0) {
       failed += i < sb.raid_disks ? 1 : 0;
-    } else if (used) {
+    } else if (used(disk)) {
       ++present;
       const bool faulty = (disk.state & disk_faulty) != 0;
       const bool is_active = !faulty && (disk.state & (disk_active | disk_sync)) != 0;
@@ -61,14 +65,33 @@ void count_disks(Superblock<Order>& sb) {
   sb.spare_disks = spare;
 }
 
+// A device that failed but is still attached has a descriptor behind the slots, as super_90_sync() gives it.
 template <std::endian Order>
-void mark_missing(Superblock<Order>& sb, const std::vector<std::uint32_t>& slots) {
+void describe_as_faulty(Superblock<Order>& sb, const Disk<Order>& failed) {
+  for (std::size_t i = sb.raid_disks; i < max_disks; ++i) {
+    if (!used(sb.disks[i])) {
+      sb.disks[i] = failed;
+      sb.disks[i].number = static_cast<std::uint32_t>(i);
+      sb.disks[i].raid_disk = static_cast<std::uint32_t>(i);
+      sb.disks[i].state = disk_faulty;
+      return;
+    }
+  }
+}
+
+enum class Lost { missing, faulty };
+
+template <std::endian Order>
+void mark_lost(Superblock<Order>& sb, const std::vector<std::uint32_t>& slots, Lost how) {
   bool any = false;
   for (std::size_t i = 0; i < max_disks; ++i) {
     Disk<Order>& disk = sb.disks[i];
     const bool named = std::find(slots.begin(), slots.end(), disk.raid_disk.value()) != slots.end();
     if (!named || i == sb.this_disk.number || (disk.state & (disk_active | disk_sync)) == 0) {
       continue;
+    }
+    if (how == Lost::faulty) {
+      describe_as_faulty(sb, disk);
     }
     disk.number = static_cast<std::uint32_t>(i);
     disk.major = 0;
@@ -111,7 +134,8 @@ class Metadata0 final : public Metadata {
       // Also with new events alone: the checkpoint holds only while cp_events equals them.
       set_resync_offset(record.fixed, change.resync_offset.value_or(resync_offset));
     }
-    mark_missing(record.fixed, change.missing_slots);
+    mark_lost(record.fixed, change.missing_slots, Lost::missing);
+    mark_lost(record.fixed, change.faulty_slots, Lost::faulty);
     record.fixed.sb_csum = record.expected_checksum();
     return std::make_unique<Metadata0>(format_, record);
   }

@@ -36,12 +36,17 @@ bool contains(const std::vector<std::uint32_t>& list, T value) {
   return std::find(list.begin(), list.end(), value) != list.end();
 }
 
-void mark_missing(Record& record, const SuperblockChange& change) {
+// As super_1_sync(): a device that failed stays faulty for as long as it is attached, one that is not there is a spare.
+void mark_lost(Record& record, const SuperblockChange& change) {
   const std::vector<std::uint16_t> roles = record.dev_roles();
   for (std::size_t i = 0; i < roles.size(); ++i) {
-    const bool named = contains(change.missing_slots, roles[i]) || contains(change.departed, i);
-    if (named && roles[i] < role_max_regular && i != record.fixed.dev_number) {
+    if (roles[i] >= role_max_regular || i == record.fixed.dev_number) {
+      continue;
+    }
+    if (contains(change.missing_slots, roles[i]) || contains(change.departed, i)) {
       record.set_dev_role(i, role_spare);
+    } else if (contains(change.faulty_slots, roles[i])) {
+      record.set_dev_role(i, role_faulty);
     }
   }
 }
@@ -76,7 +81,8 @@ class Metadata1 final : public Metadata {
     if (change.resync_offset) {
       record.fixed.resync_offset = change.resync_offset->count();
     }
-    mark_missing(record, change);
+    mark_lost(record, change);
+    record.fixed.cnt_corrected_read = record.fixed.cnt_corrected_read + change.corrected_reads;
     if (change.recovery == SuperblockChange::Recovery::clear) {
       clear_recovery(record.fixed);
     }

@@ -53,6 +53,7 @@ LiveArray::LiveArray(const Layout& layout, LiveParts parts, const parity::Kernel
       parts_(std::move(parts)),
       cache_(layout.geometry().raid_disks, std::min(layout.geometry().chunk, most_rows), stripe_memory_bytes),
       stripes_(layout, *parts_.members, *parts_.intent, kernels),
+      clean_(parts_.clean),
       events_(parts_.superblocks->events()) {}
 
 Status LiveArray::check_range(std::uint64_t offset_bytes, std::uint64_t length_bytes) const {
@@ -127,7 +128,11 @@ Status LiveArray::change(SectorRange rows, Change kind, Act act) {
   TRY(entered, write.enter());
   Intent& intent = *parts_.intent;
   TRY(marked, kind == Change::data ? intent.start_write(rows) : intent.start_discard(rows));
-  Status done = act();
+  // A member that did not take the mark may be the one whose word a kernel takes after a cut: the others disown it first.
+  Status done = parts_.members->failures_seen() == 0 ? Status(Done{}) : record_failures();
+  if (done) {
+    done = act();
+  }
   if (done && kind == Change::discarded) {
     intent.discard(rows);
   }
@@ -234,6 +239,7 @@ Status LiveArray::write_metadata(Sectors resync_offset) {
     ++events_;
     TRY(header, parts_.intent->write_header(events_));
     TRY(written, parts_.superblocks->write({events_, resync_offset, faulty, corrected}));
+    clean_ = resync_offset.is_max();
     recorded_failures_ = failures.size();
   } while (members.failures_seen() != seen);
   return Done{};
@@ -322,7 +328,7 @@ Status LiveArray::clear_intent(Ticks now) {
 
 std::optional<Ticks> LiveArray::until_idle(Ticks now) const {
   const std::lock_guard lock(mutex_);
-  if (!active_) {
+  if (!active_ && clean_) {
     return std::nullopt;
   }
   const Ticks left = last_write_ + safe_mode_delay - now;
@@ -331,7 +337,7 @@ std::optional<Ticks> LiveArray::until_idle(Ticks now) const {
 
 Status LiveArray::mark_clean() {
   const auto idle = [&] {
-    return active_ && in_flight_ == 0 && parts_.now() - last_write_ >= safe_mode_delay &&
+    return (active_ || !clean_) && in_flight_ == 0 && parts_.now() - last_write_ >= safe_mode_delay &&
            parts_.intent->resync_offset().is_max();
   };
   std::uint64_t started;
@@ -355,10 +361,15 @@ Status LiveArray::mark_clean() {
 Status LiveArray::stop() {
   TRY(flushed, flush());
   const std::lock_guard lock(mutex_);
-  if (started_ == 0 && recorded_failures_ == 0) {
+  if (started_ == 0 && recorded_failures_ == 0 && clean_) {
     return Done{};
   }
-  TRY(intent, parts_.intent->write_all(events_ + 1));
+  // Where the superblocks say it all already, only the bitmap has something to add.
+  const bool settled = !active_ && clean_;
+  TRY(intent, parts_.intent->write_all(settled ? events_ : events_ + 1));
+  if (settled && recorded_failures_ == parts_.members->failures_seen()) {
+    return Done{};
+  }
   TRY(written, write_metadata(parts_.intent->resync_offset()));
   active_ = false;
   return Done{};

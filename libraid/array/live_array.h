@@ -26,6 +26,7 @@ struct LiveParts {
   std::unique_ptr<Intent> intent;
   std::unique_ptr<Superblocks> superblocks;
   std::function<Ticks()> now;  // a clock that never goes back
+  bool clean = true;           // as the superblocks say at the start
 };
 
 struct LiveCondition {
@@ -90,6 +91,7 @@ class LiveArray final : public BlockDevice {
 
   mutable std::mutex mutex_;  // of everything below, and of all superblock writes
   bool active_ = false;
+  bool clean_;  // as the superblocks say
   std::uint64_t events_;
   std::uint64_t in_flight_ = 0;
   std::uint64_t started_ = 0;  // writes so far

@@ -130,7 +130,40 @@ class Runner {
     return change;
   }
 
+  // After a cut members may be one event apart, and the bitmap one ahead of them. Who is behind catches up first: the
+  // next event, on its way from member to member, would put him two behind, and out of the array.
+  Status catch_up() {
+    std::uint64_t highest = 0;
+    for (const PlannedMember& m : plan_.members) {
+      highest = std::max(highest, a_.members[m.member].description().events);
+    }
+    TRY(level, raise_to(highest));
+    if (events_ == highest) {
+      return Done{};
+    }
+    TRY(bitmap, write_bitmap(events_));
+    return raise_to(events_);
+  }
+
+  Status raise_to(std::uint64_t events) {
+    SuperblockChange change;
+    change.events = events;
+    change.utime_seconds = clock_.now_seconds;
+    change.resync_offset = a_.array().resync_offset;
+    change.missing_slots = plan_.missing_slots;
+    std::vector<MemberPatch> stage;
+    for (std::size_t i = 0; i < plan_.members.size(); ++i) {
+      const Member& m = a_.members[plan_.members[i].member];
+      if (m.description().events < events) {
+        const Metadata& superblock = *m.candidate->chosen()->metadata;
+        stage.push_back({i, {superblock.offset_bytes(), superblock.changed(change)->encode()}});
+      }
+    }
+    return stages_.write(stage);
+  }
+
   Status begin() {
+    TRY(caught_up, catch_up());
     if (plan_.leaves_members_behind) {
       // In two steps of one: a cut between two members' updates leaves them one event apart, which every reader
       // accepts; after both an absent member is too far behind to be taken back.

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "libraid/assemble/maintenance.h"
+#include "libraid/assemble/write_checks.h"
 
 namespace mdtool {
 
@@ -10,69 +11,15 @@ namespace {
 // The unit of work and of a checkpoint where no bitmap gives one.
 constexpr Sectors unit_without_bitmap(2048);
 
-// No array lives to see it; above it the counter could wrap.
-constexpr std::uint64_t events_most = std::uint64_t{1} << 62;
-
 Error refused(std::string text) {
   return {ErrorKind::refused, std::move(text)};
 }
 
-Status check_logs(const MemberDescription& d) {
-  if (d.has_journal) {
-    return refused("the array has a journal, which has to be replayed first: start it once with a kernel");
-  }
-  if (d.ppl) {
-    return refused("the array has a partial parity log, which has to be replayed first: start it once with a kernel");
-  }
-  return Done{};
-}
-
-Status check_findings(const Assembly& a) {
-  for (const Finding& f : a.findings) {
-    if (f.effect == Effect::stops_writing) {
-      return refused(f.text);
-    }
-  }
-  for (const Member& m : a.members) {
-    if (m.candidate == nullptr || !m.candidate->chosen()) {
-      continue;
-    }
-    for (const Finding& f : m.candidate->chosen()->findings) {
-      if (f.effect == Effect::stops_writing &&
-          (m.state == MemberState::in_sync || m.state == MemberState::recovering)) {
-        return refused(m.candidate->path + ": " + f.text);
-      }
-    }
-  }
-  return Done{};
-}
-
-// Every slot has a member whose data counts.
-bool whole(const Assembly& a, const MaintenanceTask& task) {
-  return a.complete || (a.lazy_slot && task.forces.lazy_recovery);
-}
-
 Status check_redundancy(const Assembly& a, const MaintenanceTask& task) {
-  if (whole(a, task)) {
-    return Done{};
-  }
-  if (task.kind == MaintenanceTask::Kind::build_parity) {
+  if (task.kind == MaintenanceTask::Kind::build_parity && !whole(a, task.forces)) {
     return refused("a slot is missing or being rebuilt: parity is built on complete arrays only");
   }
-  if (a.lazy_slot && !task.forces.dirty_degraded) {
-    return refused("slot " + std::to_string(*a.lazy_slot) +
-                   " is marked as recovering by bitmap, and the array is dirty. If no member was removed and added "
-                   "again just before "
-                   "the cut, that was the kernel building lazy parity and the member is good: --force=lazy-recovery. "
-                   "If one was, it "
-                   "lacks what was written while it was away: let the kernel recover it (mdadm --assemble --force)");
-  }
-  if (!a.clean && !task.forces.dirty_degraded) {
-    return refused(
-        "the array is dirty and degraded: what is missing may come out wrong where writes were in flight; "
-        "--force=dirty-degraded goes on all the same and lists those extents");
-  }
-  return Done{};
+  return check_not_dirty_degraded(a, task.forces);
 }
 
 class Planner {
@@ -82,10 +29,8 @@ class Planner {
   Status plan() {
     members();
     behind();
-    events();
-    if (plan_.events > events_most) {
-      return refused("the event count " + std::to_string(plan_.events) + " cannot be real, and has no room to rise");
-    }
+    TRY(events, highest_events(a_, written()));
+    plan_.events = events;
     decide();
     for (PlannedMember& m : plan_.members) {
       TRY(done, extents(m));
@@ -114,20 +59,13 @@ class Planner {
     plan_.leaves_members_behind = !plan_.missing_slots.empty() || !plan_.departed.empty();
   }
 
-  void events() {
+  std::vector<std::size_t> written() const {
+    std::vector<std::size_t> members;
     for (const PlannedMember& m : plan_.members) {
-      plan_.events = std::max(plan_.events, a_.members[m.member].description().events);
+      members.push_back(m.member);
     }
-    // After a cut the bitmap may be one ahead of the superblocks.
-    if (a_.bitmap.classic && a_.bitmap.trust != Trust::rejected) {
-      plan_.events = std::max(plan_.events, bounded(a_.bitmap.classic->header().events));
-    } else if (a_.bitmap.lockless && a_.bitmap.trust != Trust::rejected) {
-      plan_.events = std::max(plan_.events, bounded(a_.bitmap.lockless->header().events));
-    }
+    return members;
   }
-
-  // A bitmap far ahead is not a cut but damage, and no reason to let the array's events jump.
-  std::uint64_t bounded(std::uint64_t events) const { return events <= plan_.events + 1 ? events : plan_.events; }
 
   bool recovery_marks() const {
     return std::any_of(plan_.members.begin(), plan_.members.end(), [&](const PlannedMember& m) {
@@ -147,7 +85,7 @@ class Planner {
   void decide() {
     const bool build = plan_.task.kind == MaintenanceTask::Kind::build_parity;
     const std::uint64_t due = plan_.intent.due().size();
-    if (a_.clean && !whole(a_, plan_.task)) {
+    if (a_.clean && !whole(a_, plan_.task.forces)) {
       return;  // a clean degraded array keeps its bits for the member that is missing
     }
     if (due == 0 && (a_.clean || build)) {
@@ -230,10 +168,10 @@ std::uint64_t MaintenancePlan::due_bytes() const {
 
 Result<MaintenancePlan> plan_maintenance(const Assembly& a, const MaintenanceTask& task) {
   TRY(layout, workable_layout(a));
-  TRY(logs, check_logs(a.array()));
-  TRY(findings, check_findings(a));
+  TRY(logs, check_no_logs(a));
+  TRY(findings, check_writable(a));
   TRY(redundancy, check_redundancy(a, task));
-  const std::uint32_t missing_redundancy = whole(a, task) ? 0 : a.slots() - a.in_sync_count();
+  const std::uint32_t missing_redundancy = whole(a, task.forces) ? 0 : a.slots() - a.in_sync_count();
   if (missing_redundancy > layout.parity_disks()) {
     return refused("too few members: " + std::to_string(a.in_sync_count()) + " in sync, " +
                    std::to_string(layout.data_disks()) + " are needed");
@@ -253,7 +191,7 @@ Result<MaintenancePlan> plan_maintenance(const Assembly& a, const MaintenanceTas
   plan.computes = missing_redundancy < layout.parity_disks();
   plan.checks_first = !build && a.clean && a.bitmap.trust == Trust::rejected;
   plan.marks_dirty_first = a.clean && plan.intent.rewrites_promised_parity() && !plan.intent.due().empty();
-  if (!whole(a, task)) {
+  if (!whole(a, task.forces)) {
     plan.uncertain = uncertain_extents(a, layout);
     plan.intent.keep_bits();
   }

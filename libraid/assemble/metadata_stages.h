@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// Metadata on its way to the members, a stage at a time: the undo file first, then one member after the other, each
+// Metadata on its way to the members, a stage at a time: the undo record first, then one member after the other, each
 // written, flushed, read back past the cache and compared. Knows bytes, not what they mean.
 #pragma once
 
@@ -26,7 +26,7 @@ struct MemberPatch {
 
 class MetadataStages {
  public:
-  MetadataStages(std::vector<WritableMember> members, UndoFile& undo) : members_(std::move(members)), undo_(&undo) {}
+  MetadataStages(std::vector<WritableMember> members, UndoSink& undo) : members_(std::move(members)), undo_(&undo) {}
 
   const std::vector<WritableMember>& members() const { return members_; }
   // In the order given. Sectors that are on the member already are not written again.
@@ -36,7 +36,7 @@ class MetadataStages {
   Result<std::vector<UndoRecord>> changes(std::span<const MemberPatch> stage) const;
 
   std::vector<WritableMember> members_;
-  UndoFile* undo_;
+  UndoSink* undo_;
 };
 
 }  // namespace mdtool

@@ -36,15 +36,23 @@ struct UndoContents {
   bool tail_dropped = false;        // the last frame was torn: its append() never returned
 };
 
-class UndoFile {
+// Takes what is to be undone, before it is done.
+class UndoSink {
+ public:
+  virtual ~UndoSink() = default;
+  // Durable when it returns. Call it before the stage is written to any member. After a failure every later call fails.
+  virtual Status append(std::span<const UndoRecord> records) = 0;
+  virtual const std::string& path() const = 0;
+};
+
+class UndoFile final : public UndoSink {
  public:
   // A new file of mode 0600; missing folders are made with mode 0700. Refuses a path where anything is.
   static Result<UndoFile> create(const std::string& path, const std::string& command_line,
                                  std::vector<UndoMember> members);
 
-  // Durable when it returns. Call it before the stage is written to any member. After a failure every later call fails.
-  Status append(std::span<const UndoRecord> records);
-  const std::string& path() const { return path_; }
+  Status append(std::span<const UndoRecord> records) override;
+  const std::string& path() const override { return path_; }
 
  private:
   UndoFile(std::string path, Descriptor fd, std::vector<UndoMember> members);

@@ -18,6 +18,7 @@
 #include "libmeta/ondisk.h"
 #include "libraid/io/undo_file.h"
 #include "tests/fuzz/fixture_members.h"
+#include "tests/raid/sealed_overlay.h"
 
 namespace mdtool::fuzz {
 namespace {
@@ -158,12 +159,50 @@ std::vector<Input> undo_files() {
   return seeds;
 }
 
+void append(Input& to, std::span<const std::byte> bytes) {
+  for (std::byte b : bytes) {
+    to.push_back(std::to_integer<std::uint8_t>(b));
+  }
+}
+
+// The parts of an overlay over two members, with and without a commit, as overlay_file_fuzz reads them; and a file.
+std::vector<Input> overlay_files() {
+  const std::vector<std::byte> bound(64, std::byte{1});
+  const std::vector<OverlayMember> members = {{"a", "A", 262144, {{"superblock", 4096, bound}}},
+                                              {"b", "B", 100000, {{"superblock", 4096, bound}}}};
+  const std::vector<OverlayBlock> blocks = {{0, 0xff, 0x0f, 0}, {3, 1, 1, 1}, {7, ~0ULL, 0, 0}};
+  test::OverlayParts parts{2, encode_overlay_members(members), {}, {}};
+  for (std::size_t i = 0; i < blocks.size(); ++i) {
+    const overlay_disk::Entry entry = overlay_disk::make_entry(i, blocks[i]);
+    const auto bytes = std::as_bytes(std::span(&entry, 1)).first(test::unsealed_entry_bytes);
+    parts.entries.insert(parts.entries.end(), bytes.begin(), bytes.end());
+  }
+  const auto commit = encode_overlay_commit({1, {{0, 0, 4096, bound}, {1, 1, 4096, bound}}});
+  std::vector<Input> seeds;
+  for (const bool committed : {false, true}) {
+    Input seed{2, static_cast<std::uint8_t>(blocks.size()), static_cast<std::uint8_t>(parts.table.size() & 0xff),
+               static_cast<std::uint8_t>(parts.table.size() >> 8)};
+    append(seed, parts.table);
+    append(seed, parts.entries);
+    append(seed, committed ? commit : std::vector<std::byte>{});
+    seeds.push_back(std::move(seed));
+  }
+  constexpr std::size_t file_bytes = 48U << 10;  // up to the end of the first block
+  parts.entries.resize(test::unsealed_entry_bytes);
+  const auto whole = test::sealed_overlay(parts);
+  Input file;
+  append(file, std::span(whole).first(file_bytes));
+  seeds.push_back(std::move(file));
+  return seeds;
+}
+
 }  // namespace
 
 std::vector<Input> seeds_for(std::string_view target) {
-  std::vector<Input> seeds = target == "assemble_fuzz"    ? edit_programs()
-                             : target == "undo_file_fuzz" ? undo_files()
-                                                          : cut_from_fixtures(target);
+  std::vector<Input> seeds = target == "assemble_fuzz"       ? edit_programs()
+                             : target == "undo_file_fuzz"    ? undo_files()
+                             : target == "overlay_file_fuzz" ? overlay_files()
+                                                             : cut_from_fixtures(target);
   if (seeds.empty()) {
     std::cerr << "no seeds for " << target << "\n";
     std::abort();

@@ -217,6 +217,33 @@ TEST(Md0Change, AMissingSlotLooksAsTheKernelLeavesIt) {
   EXPECT_EQ(ids(changed->verify(member_sectors * 512)), "");
 }
 
+TEST(Md0Change, AMemberThatFailedMovesBehindTheSlots) {
+  const Md0Member<little> made;
+  const auto before = load<md0::Superblock<little>>(made.read()->encode(), 0).value();
+  std::size_t free = before.raid_disks;
+  while (before.disks[free].state != 0 || before.disks[free].number != 0) {
+    ++free;
+  }
+  SuperblockChange change;
+  change.faulty_slots = {1, 2};
+  const auto changed = made.read()->changed(change);
+  const auto sb = load<md0::Superblock<little>>(changed->encode(), 0).value();
+  EXPECT_EQ(sb.disks[2].state, 9U);
+  EXPECT_EQ(sb.disks[2].major, 0U);
+  EXPECT_EQ(sb.disks[1].state, 6U);  // its own
+  EXPECT_EQ(sb.disks[free].number, free);
+  EXPECT_EQ(sb.disks[free].raid_disk, free);
+  EXPECT_EQ(sb.disks[free].state, 1U);
+  EXPECT_EQ(sb.disks[free].major, before.disks[2].major);
+  EXPECT_EQ(sb.disks[free].minor, before.disks[2].minor);
+  EXPECT_EQ(sb.nr_disks, 4U);
+  EXPECT_EQ(sb.active_disks, 2U);
+  EXPECT_EQ(sb.failed_disks, 1U);
+  EXPECT_EQ(changed->describe().dev_roles[2], role_spare);
+  EXPECT_EQ(changed->describe().dev_roles[free], role_faulty);
+  EXPECT_EQ(ids(changed->verify(member_sectors * 512)), "");
+}
+
 TEST(Md0Fields, NameEveryDescriptor) {
   const Fields fields = Md0Member<big>().read()->fields();
   EXPECT_EQ(fields.front().name, "md_magic");

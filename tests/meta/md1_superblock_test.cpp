@@ -404,6 +404,22 @@ TEST(Md1Change, MarksSlotsMissingButNeverItself) {
   EXPECT_EQ(d.dev_roles[3], 3);
 }
 
+TEST(Md1Change, AMemberThatFailedIsFaultyInTheOthersViewOnly) {
+  Md1Member made(2);
+  made.sb.cnt_corrected_read = 5;
+  SuperblockChange change;
+  change.faulty_slots = {1, 2};
+  change.missing_slots = {3};
+  change.corrected_reads = 8;
+  const auto changed = made.read()->changed(change);
+  const MemberDescription d = changed->describe();
+  EXPECT_EQ(d.dev_roles[1], 1);  // its own
+  EXPECT_EQ(d.dev_roles[2], role_faulty);
+  EXPECT_EQ(d.dev_roles[3], role_spare);
+  EXPECT_EQ(load<le32>(changed->encode(), 164)->value(), 13U);
+  EXPECT_EQ(ids(changed->verify(member_sectors * 512)), "");
+}
+
 TEST(Md1Change, ClearsOnlyARecoveryOfAllOnes) {
   Md1Member made(2);
   SuperblockChange change;

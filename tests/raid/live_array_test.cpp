@@ -365,6 +365,21 @@ TEST(LiveArray, StopsWithoutAWriteIfThereWasNone) {
   }
 }
 
+TEST(LiveArray, RaisesNoEventsToStopWhatIsClean) {
+  Rig rig(5, 3);
+  rig.write(Sectors(0), Sectors(1), 1);
+  rig.now = Ticks(200);
+  ASSERT_TRUE(rig.array->maintain());
+  rig.told.calls.clear();
+  ASSERT_TRUE(rig.array->stop());
+  EXPECT_EQ(without_flushes(rig.told.calls), (std::vector<std::string>{"all 12"}));
+
+  rig.write(Sectors(0), Sectors(1), 2);
+  rig.told.calls.clear();
+  ASSERT_TRUE(rig.array->stop());
+  EXPECT_EQ(without_flushes(rig.told.calls), (std::vector<std::string>{"all 14", "header 14", "clean 14"}));
+}
+
 TEST(LiveArray, RecordsAFailedMemberBeforeItAcknowledges) {
   for (const Operation operation : {Operation::write, Operation::flush}) {
     Rig rig(5, 4);
