@@ -87,6 +87,7 @@ std::unique_ptr<Command> make_copy();
 std::unique_ptr<Command> make_stop();
 std::unique_ptr<Command> make_resync();
 std::unique_ptr<Command> make_build_parity();
+std::unique_ptr<Command> make_overlay();
 std::unique_ptr<Command> make_undo();
 
 }  // namespace mdtool::cli

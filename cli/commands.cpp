@@ -9,11 +9,12 @@ namespace mdtool::cli {
 std::span<const CommandRow> commands() {
   static constexpr std::array rows{
       CommandRow{"examine", "Show superblocks, bitmaps and logs, and what each array can do", make_examine},
-      CommandRow{"assemble", "Serve an array as one file, read-only", make_assemble},
+      CommandRow{"assemble", "Serve an array as one file, or as a loop device", make_assemble},
       CommandRow{"copy", "Copy an array's content to a file", make_copy},
       CommandRow{"stop", "Stop serving an array", make_stop},
       CommandRow{"resync", "Bring parity in step where the bitmap or an unclean stop says so", make_resync},
       CommandRow{"build-parity", "Build parity ahead of the first write to a region", make_build_parity},
+      CommandRow{"overlay", "Show, commit or discard what was written above an array", make_overlay},
       CommandRow{"undo", "Put metadata back as it was before a run of mdtool", make_undo},
   };
   return rows;

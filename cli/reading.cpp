@@ -14,16 +14,17 @@ namespace {
 
 constexpr const char* ignore_journal = "ignore-journal";
 constexpr const char* lazy_recovery = "lazy-recovery";
+constexpr const char* dirty_degraded = "dirty-degraded";
 constexpr std::size_t ranges_shown = 20;  // JSON has them all
 
-OpenFailure failure(const MemberSet& members, std::span<const Assembly> arrays, Error error) {
+}  // namespace
+
+OpenFailure open_failure(const MemberSet& members, std::span<const Assembly> arrays, Error error) {
   Outcome outcome;
   outcome.findings = findings_of(members, arrays);
   outcome.error = std::move(error);
   return {std::move(outcome)};
 }
-
-}  // namespace
 
 void ReadingOptions::set_up(CLI::App& app, std::vector<std::string> more_forces) {
   app.add_option("MEMBER", arguments_, "Devices, images, file@offset+size, directories")->required();
@@ -37,22 +38,25 @@ bool ReadingOptions::forces(std::string_view name) const {
   return std::find(forced_.begin(), forced_.end(), name) != forced_.end();
 }
 
+Forces ReadingOptions::forces() const {
+  return {.ignore_journal = forces(ignore_journal),
+          .dirty_degraded = forces(dirty_degraded),
+          .lazy_recovery = forces(lazy_recovery)};
+}
+
 std::variant<OpenedArray, OpenFailure> open_array(const ReadingOptions& options, const Surroundings& around) {
   auto members = std::make_unique<MemberSet>(MemberSet::open(options.arguments()));
   const auto uuid = parse_uuid_option(options.uuid());
   if (!uuid) {
-    return failure(*members, {}, uuid.error());
+    return open_failure(*members, {}, uuid.error());
   }
   auto assembly = one_array(*members, {}, *uuid);
   if (!assembly) {
-    return failure(*members, {}, std::move(assembly).error());
+    return open_failure(*members, {}, std::move(assembly).error());
   }
-  const Forces forces{.ignore_journal = options.forces(ignore_journal),
-                      .dirty_degraded = false,
-                      .lazy_recovery = options.forces(lazy_recovery)};
-  auto readable = open_for_reading(*assembly, forces, *around.kernels);
+  auto readable = open_for_reading(*assembly, options.forces(), *around.kernels);
   if (!readable) {
-    return failure(*members, {&*assembly, 1}, std::move(readable).error());
+    return open_failure(*members, {&*assembly, 1}, std::move(readable).error());
   }
   return OpenedArray{std::move(members), std::move(*assembly), std::move(*readable)};
 }

@@ -19,6 +19,7 @@ class ReadingOptions {
   const std::vector<std::string>& arguments() const { return arguments_; }
   const std::string& uuid() const { return uuid_; }
   bool forces(std::string_view name) const;
+  Forces forces() const;
 
  private:
   std::vector<std::string> arguments_;
@@ -37,6 +38,7 @@ struct OpenedArray {
 struct OpenFailure {
   Outcome outcome;
 };
+OpenFailure open_failure(const MemberSet& members, std::span<const Assembly> arrays, Error error);
 std::variant<OpenedArray, OpenFailure> open_array(const ReadingOptions& options, const Surroundings& around);
 
 // Exit status, findings, and the JSON keys "array", "degraded" and "uncertain".

@@ -5,11 +5,12 @@ _mdtool_options() {
   local shared="--help --json --progress"
   case $1 in
     examine) echo "$shared --uuid --bitmap --verbose" ;;
-    assemble) echo "$shared --uuid --at --foreground --force" ;;
+    assemble) echo "$shared --uuid --at --read-write --overlay --bitmap --loop --run --foreground --log --threads --dry-run --yes --force" ;;
     copy) echo "$shared --uuid --to --force" ;;
-    stop) echo "$shared" ;;
+    stop) echo "$shared --force" ;;
     resync) echo "$shared --uuid --bitmap --dry-run --yes --undo --force" ;;
     build-parity) echo "$shared --uuid --bitmap --dry-run --yes --undo --state --all" ;;
+    overlay) echo "$shared --uuid --dry-run --yes --undo --keep --force" ;;
     undo) echo "$shared --dry-run --yes" ;;
   esac
 }
@@ -18,10 +19,14 @@ _mdtool_values() {
   case $1:$2 in
     *:--progress) echo "auto json none" ;;
     examine:--bitmap) echo "internal lockless none" ;;
+    assemble:--bitmap) ;; # a file, too
     *:--bitmap) echo "internal lockless" ;;
-    assemble:--force) echo "ignore-journal lazy-recovery" ;;
+    assemble:--force) echo "dirty-degraded ignore-journal lazy-recovery" ;;
     copy:--force) echo "ignore-journal lazy-recovery overwrite" ;;
+    stop:--force) echo "in-use" ;;
     resync:--force) echo "dirty-degraded lazy-recovery" ;;
+    overlay:--force) echo "unfinished-commit" ;;
+    overlay:overlay) echo "show discard commit" ;;
     build-parity:--state) echo "auto clean-unwritten clean" ;;
   esac
 }
@@ -29,7 +34,7 @@ _mdtool_values() {
 _mdtool() {
   local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} words
   if [ "$COMP_CWORD" -eq 1 ]; then
-    words="examine assemble copy stop resync build-parity undo --help --version"
+    words="examine assemble copy stop resync build-parity overlay undo --help --version"
   elif [[ $current == -* ]]; then
     words=$(_mdtool_options "${COMP_WORDS[1]}")
   else

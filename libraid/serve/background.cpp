@@ -13,7 +13,7 @@
 namespace mdtool {
 namespace {
 
-// What comes through the pipe: `ready`, or an error's kind counted from `first_error`, and its text.
+// What comes through the pipe: `ready_mark`, or an error's kind counted from `first_error`, each with its text.
 constexpr char ready_mark = 'R';
 constexpr char first_error = '0';
 constexpr std::size_t most_text = 64U << 10;
@@ -52,9 +52,9 @@ void let_go() {
 }
 
 [[noreturn]] void run_server(const Serving& serve, Descriptor pipe) {
-  const Status served = serve([&pipe] {
+  const Status served = serve([&pipe](const std::string& message) {
     let_go();
-    send(pipe, std::string(1, ready_mark));
+    send(pipe, ready_mark + message);
     pipe.reset();
   });
   if (!served && pipe) {
@@ -66,7 +66,7 @@ void let_go() {
 
 }  // namespace
 
-Status serve_in_background(const Serving& serve) {
+Result<std::string> serve_in_background(const Serving& serve) {
   std::array<int, 2> ends{};
   if (::pipe2(ends.data(), O_CLOEXEC) != 0) {
     return io_error("making a pipe", errno);
@@ -94,7 +94,7 @@ Status serve_in_background(const Serving& serve) {
     return Error{ErrorKind::io, "the serving process ended before it could be used"};
   }
   if (answer.front() == ready_mark) {
-    return Done{};
+    return answer.substr(1);
   }
   return Error{static_cast<ErrorKind>(answer.front() - first_error), answer.substr(1)};
 }

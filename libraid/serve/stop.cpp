@@ -1,25 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-#include <spawn.h>
-#include <sys/mount.h>
-#include <sys/wait.h>
-#include <unistd.h>
+#include <sys/types.h>
 
-#include <array>
 #include <chrono>
-#include <filesystem>
 #include <fstream>
 #include <thread>
 
 #include "libraid/serve/fuse.h"
 #include "libraid/serve/mount_table.h"
+#include "libraid/serve/unmount.h"
 
 namespace mdtool {
 namespace {
 
-namespace fs = std::filesystem;
-using serve::topmost_mount;
+using Clock = std::chrono::steady_clock;
 
 constexpr auto patience = std::chrono::seconds(10);
+// The kernel closes the file of a loop device a little after that is gone.
+constexpr auto patience_after_loop = std::chrono::seconds(2);
 constexpr auto between_looks = std::chrono::milliseconds(10);
 
 // A zombie has ended: its descriptors are closed.
@@ -36,87 +33,60 @@ bool is_running(pid_t process) {
   return state != 'Z' && state != 'X';
 }
 
-bool has_open(const fs::path& process, const std::string& path) {
-  std::error_code error;
-  for (fs::directory_iterator it(process / "fd", error), end; !error && it != end; it.increment(error)) {
-    std::error_code gone;
-    if (fs::read_symlink(it->path(), gone) == path) {
-      return true;
+// All or none: what keeps the file from being unmounted is looked for before.
+Result<std::vector<std::string>> detach_all(const std::string& path, Force force) {
+  std::vector<std::string> loops = loops_backed_by(path);
+  if (!loops.empty() && force == Force::no && !serve::users_of(path).empty()) {
+    return serve::busy(path);
+  }
+  for (const std::string& loop : loops) {
+    TRY(detached, detach_loop(loop, path, force));
+  }
+  return loops;
+}
+
+bool is_mounted(const std::string& path, const Mount& mount) {
+  const auto seen = serve::topmost_mount(path);
+  return seen && seen->source == mount.source;
+}
+
+// The server may do the same at that moment, having got a signal.
+Status unmount_patiently(const std::string& path, const Mount& mount, Force force, Clock::duration how_long) {
+  const auto deadline = Clock::now() + how_long;
+  while (is_mounted(path, mount)) {
+    const auto unmounted = serve::unmount(path, force);
+    if (!unmounted && is_mounted(path, mount)) {
+      return unmounted.error();
+    }
+    if (unmounted && *unmounted == serve::Unmounted::busy) {
+      if (Clock::now() >= deadline) {
+        return serve::busy(path);
+      }
+      std::this_thread::sleep_for(between_looks);
     }
   }
-  return false;
-}
-
-// "; open in process 12 (cat), process 13 (dd)", as far as this user may see. A loop device is no process.
-std::string readers_of(const std::string& path) {
-  std::string readers;
-  std::error_code error;
-  for (fs::directory_iterator it("/proc", error), end; !error && it != end; it.increment(error)) {
-    const std::string process = it->path().filename().string();
-    if (process.find_first_not_of("0123456789") != std::string::npos || !has_open(it->path(), path)) {
-      continue;
-    }
-    std::ifstream file(it->path() / "comm");
-    std::string name;
-    std::getline(file, name);
-    readers += readers.empty() ? "; open in process " : ", process ";
-    readers.append(process).append(" (").append(name).append(")");
-  }
-  return readers;
-}
-
-Error busy(const std::string& path) {
-  const auto identity = identify(path);
-  const auto loop = identity ? holder(*identity) : std::nullopt;
-  return {ErrorKind::io,
-          path + ": busy" + readers_of(path) + (loop ? "; " + *loop : "") + ": close it there and stop again"};
-}
-
-// Only fusermount3 may unmount what a user mounted.
-Status unmount_as_user(const std::string& path) {
-  std::array<std::string, 4> words = {"fusermount3", "-u", "--", path};
-  std::array<char*, 5> arguments = {words[0].data(), words[1].data(), words[2].data(), words[3].data(), nullptr};
-  pid_t process = 0;
-  if (const int cause = ::posix_spawnp(&process, words[0].c_str(), nullptr, nullptr, arguments.data(), environ)) {
-    return io_error("starting fusermount3", cause);
-  }
-  int status = 0;
-  while (::waitpid(process, &status, 0) < 0 && errno == EINTR) {
-  }
-  if (status == 0) {
-    return Done{};
-  }
-  return topmost_mount(path) ? busy(path) : Error{ErrorKind::io, path + ": fusermount3 failed"};
-}
-
-Status unmount(const std::string& path) {
-  if (::geteuid() != 0) {
-    return unmount_as_user(path);
-  }
-  if (::umount2(path.c_str(), UMOUNT_NOFOLLOW) == 0) {
-    return Done{};
-  }
-  return errno == EBUSY ? busy(path) : io_error(path + ": unmounting", errno);
+  return Done{};
 }
 
 }  // namespace
 
-Status stop_fuse(const std::string& at) {
+Result<Stopped> stop_fuse(const std::string& at, Force force) {
   TRY(path, serve::canonical(at));
-  const std::optional<Mount> mount = topmost_mount(path);
+  const std::optional<Mount> mount = serve::topmost_mount(path);
   const std::optional<pid_t> server = mount ? serve::server_of(mount->source) : std::nullopt;
   if (!server || mount->type != serve::mount_type) {
     return Error{ErrorKind::refused, at + ": no array is served there"};
   }
-  TRY(unmounted, unmount(path));
-  const auto deadline = std::chrono::steady_clock::now() + patience;
+  TRY(loops, detach_all(path, force));
+  TRY(unmounted, unmount_patiently(path, *mount, force, loops.empty() ? Clock::duration{0} : patience_after_loop));
+  const auto deadline = Clock::now() + patience;
   while (is_running(*server)) {
-    if (std::chrono::steady_clock::now() > deadline) {
+    if (Clock::now() > deadline) {
       return Error{ErrorKind::io, at + ": unmounted, but process " + std::to_string(*server) + " has not ended"};
     }
     std::this_thread::sleep_for(between_looks);
   }
-  return Done{};
+  return Stopped{std::move(loops)};
 }
 
 }  // namespace mdtool

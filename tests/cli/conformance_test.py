@@ -35,7 +35,7 @@ def table_of_verbs():
 
 
 VERBS = table_of_verbs()
-TAKES_MEMBERS = [verb for verb in VERBS if verb not in ("stop", "undo")]
+TAKES_MEMBERS = [verb for verb in VERBS if verb not in ("stop", "overlay", "undo")]
 
 
 def validator(verb):
@@ -48,6 +48,8 @@ def validator(verb):
 
 def line_for(verb, members, scratch):
     """A complete command line that changes nothing where it fails."""
+    if verb == "overlay":
+        return [verb, "show", *members]
     extra = {"assemble": ["--at", scratch / "served"], "copy": ["--to", scratch / "content"], "stop": [], "undo": []}
     return [verb, *members, *extra.get(verb, [] if verb == "examine" else ["--dry-run"])]
 
@@ -334,6 +336,52 @@ class Members(Scratch):
         ran = subprocess.run([MDTOOL, "examine", *sorted(os.listdir(members))], cwd=members, capture_output=True,
                              text=True, check=False)
         self.assertEqual([line for line in ran.stdout.splitlines() if len(line) > 80], [])
+
+
+class AssembleReadWrite(Scratch):
+    REFUSED_ARRAYS = ["1.2-raid5-4-none-two-lost", "1.2-raid5-4-none-dirty-degraded", "1.2-raid5-3-journal-clean",
+                      "1.2-raid5-3-ppl-clean", "1.2-raid5-4-none-reshape", "1.2-raid10-4-none"]
+
+    def test_refused_arrays_stay_as_they_are(self):
+        for name in self.REFUSED_ARRAYS:
+            members = self.unpack(name, to=name)
+            before = digests(members)
+            for how in [["--read-write", "--yes"], ["--overlay=" + str(self.scratch / "overlay")]]:
+                with self.subTest(fixture=name, how=how):
+                    document = self.document("assemble", *how, members, "--at", self.scratch / "served", status=REFUSED)
+                    self.assertTrue(document["error"]["text"])
+                    self.assertEqual(before, digests(members))
+                    self.assertFalse((self.scratch / "served").exists())
+                    self.assertFalse((self.scratch / "overlay").exists())
+
+    def test_dry_run_opens_nothing_for_writing(self):
+        members = self.unpack("1.2-raid6-5-classic-clean")
+        before = digests(members)
+        for path in members.iterdir():
+            path.chmod(0o400)
+        for how in [["--read-write"], ["--overlay=" + str(self.scratch / "overlay")]]:
+            document = self.document("assemble", "--dry-run", *how, members, "--at", self.scratch / "served", status=0)
+            self.assertTrue(document["dry_run"])
+            self.assertEqual([member["slot"] for member in document["plan"]["members"]], [0, 1, 2, 3, 4])
+        self.assertEqual(before, digests(members))
+        self.assertEqual(list(self.scratch.iterdir()), [members])
+
+    def test_somewhere_to_serve_is_needed(self):
+        members = self.unpack("1.2-raid5-4-none-clean")
+        for how in [[], ["--read-write", "--yes"]]:
+            self.document("assemble", *how, members, status=USAGE)
+
+    def test_bitmap_files(self):
+        bitmap = self.scratch / "bitmap"
+        bitmap.write_bytes(bytes(8192))
+        for name in ["1.2-raid5-4-classic-clean", "1.2-raid5-4-none-clean"]:
+            with self.subTest(fixture=name):
+                members = self.unpack(name, to=name)
+                before = digests(members)
+                self.document("assemble", "-w", "--yes", "--bitmap", bitmap, members, "--at", self.scratch / "served",
+                              status=REFUSED)
+                self.assertEqual(before, digests(members))
+                self.assertEqual(bitmap.read_bytes(), bytes(8192))
 
 
 class Copy(Scratch):

@@ -20,6 +20,7 @@ namespace mdtool {
 namespace {
 
 constexpr std::size_t page = 4096;
+using Tell = std::function<void(const std::string&)>;
 
 // Needs a kernel with FUSE: the one thing that these tests cannot bring along.
 class FuseTest : public testing::Test {
@@ -36,9 +37,13 @@ class FuseTest : public testing::Test {
     }
   }
 
-  Status serve(const std::string& at) {
-    return serve_in_background([&](const std::function<void()>& ready) {
-      return serve_fuse(device_, {at, "host:md0,weird \\ name"}, ready);
+  Result<std::string> serve(const std::string& at) {
+    return serve_in_background([&](const Tell& tell) {
+      const ServeOptions options{.at = at, .name = "host:md0,weird \\ name"};
+      return serve_fuse(Served::read_only(device_), options, [&](const Usable& usable) -> Result<Then> {
+        tell(usable.path);
+        return Then::serve_on;
+      });
     });
   }
   std::optional<Mount> mount() const { return serve::topmost_mount(at_); }
@@ -50,8 +55,9 @@ class FuseTest : public testing::Test {
 };
 
 TEST_F(FuseTest, the_file_has_the_content_and_nothing_else) {
-  const Status served = serve(at_);
+  const auto served = serve(at_);
   ASSERT_TRUE(served) << served.error().text;
+  EXPECT_EQ(*served, at_);
   struct stat status {};
   ASSERT_EQ(::stat(at_.c_str(), &status), 0);
   EXPECT_TRUE(S_ISREG(status.st_mode));
@@ -109,7 +115,7 @@ TEST_F(FuseTest, what_is_in_the_way_is_not_hidden) {
   const std::string missing = scratch_.path("no/folder");
   EXPECT_EQ(serve(at_).error().kind, ErrorKind::refused);
   EXPECT_EQ(serve(scratch_.path(".")).error().kind, ErrorKind::refused);
-  const Status nowhere = serve(missing);
+  const auto nowhere = serve(missing);
   ASSERT_FALSE(nowhere);
   EXPECT_NE(nowhere.error().text.find("No such file"), std::string::npos) << nowhere.error().text;
   EXPECT_EQ(file_bytes(at_).size(), 8U);
@@ -117,7 +123,7 @@ TEST_F(FuseTest, what_is_in_the_way_is_not_hidden) {
 
 TEST_F(FuseTest, two_arrays_do_not_share_a_file) {
   ASSERT_TRUE(serve(at_));
-  const Status second = serve(at_);
+  const auto second = serve(at_);
   ASSERT_FALSE(second);
   EXPECT_EQ(second.error().kind, ErrorKind::refused);
   EXPECT_TRUE(file_bytes(at_) == memory_.bytes());
@@ -126,7 +132,7 @@ TEST_F(FuseTest, two_arrays_do_not_share_a_file) {
 TEST_F(FuseTest, a_busy_file_is_named_and_stays) {
   ASSERT_TRUE(serve(at_));
   const Descriptor reader(::open(at_.c_str(), O_RDONLY | O_CLOEXEC));
-  const Status stopped = stop_fuse(at_);
+  const auto stopped = stop_fuse(at_);
   ASSERT_FALSE(stopped);
   EXPECT_EQ(stopped.error().kind, ErrorKind::io);
   EXPECT_NE(stopped.error().text.find("process " + std::to_string(::getpid())), std::string::npos)
@@ -137,7 +143,7 @@ TEST_F(FuseTest, a_busy_file_is_named_and_stays) {
 TEST_F(FuseTest, stop_refuses_what_is_not_ours) {
   write_file(at_, std::string("x"));
   for (const std::string& path : {at_, std::string("/proc"), scratch_.path("missing")}) {
-    const Status stopped = stop_fuse(path);
+    const auto stopped = stop_fuse(path);
     ASSERT_FALSE(stopped);
     EXPECT_EQ(stopped.error().kind, ErrorKind::refused) << path << stopped.error().text;
   }
@@ -160,7 +166,10 @@ TEST_F(FuseTest, a_signal_ends_serving_in_order) {
   ASSERT_EQ(::pipe(pipe.data()), 0);
   const pid_t server = ::fork();
   if (server == 0) {
-    const Status served = serve_fuse(device_, {at_, ""}, [&] { static_cast<void>(::write(pipe[1], "R", 1)); });
+    const Status served = serve_fuse(Served::read_only(device_), {.at = at_, .name = ""}, [&](const Usable&) {
+      static_cast<void>(::write(pipe[1], "R", 1));
+      return Result<Then>(Then::serve_on);
+    });
     ::_exit(served ? 0 : 1);
   }
   char mark = 0;
@@ -181,16 +190,16 @@ TEST_F(FuseTest, the_mount_of_a_killed_server_can_be_stopped) {
   const auto server = serve::server_of(mount()->source);
   ASSERT_TRUE(server);
   ASSERT_EQ(::kill(*server, SIGKILL), 0);
-  const Status again = serve(at_);
+  const auto again = serve(at_);
   ASSERT_FALSE(again);
   EXPECT_EQ(again.error().kind, ErrorKind::refused);
-  const Status stopped = stop_fuse(at_);
+  const auto stopped = stop_fuse(at_);
   EXPECT_TRUE(stopped) << stopped.error().text;
   EXPECT_FALSE(mount());
 }
 
 TEST(Background, an_error_comes_back_whole) {
-  const Status status = serve_in_background([](const std::function<void()>&) -> Status {
+  const auto status = serve_in_background([](const Tell&) -> Status {
     return Error{ErrorKind::out_of_range, std::string(5000, 'x') + "\nsecond line"};
   });
   ASSERT_FALSE(status);
@@ -199,8 +208,8 @@ TEST(Background, an_error_comes_back_whole) {
 }
 
 TEST(Background, a_server_that_dies_is_an_error) {
-  EXPECT_FALSE(serve_in_background([](const std::function<void()>&) -> Status { ::_exit(0); }));
-  EXPECT_FALSE(serve_in_background([](const std::function<void()>&) -> Status { return Done{}; }));
+  EXPECT_FALSE(serve_in_background([](const Tell&) -> Status { ::_exit(0); }));
+  EXPECT_FALSE(serve_in_background([](const Tell&) -> Status { return Done{}; }));
 }
 
 TEST(Background, after_ready_our_output_is_not_held_open) {
@@ -210,8 +219,8 @@ TEST(Background, after_ready_our_output_is_not_held_open) {
   const int saved = ::fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
   ASSERT_EQ(::dup2(pipe[1], STDOUT_FILENO), STDOUT_FILENO);
   ::close(pipe[1]);
-  const Status status = serve_in_background([&](const std::function<void()>& ready) -> Status {
-    ready();
+  const auto status = serve_in_background([&](const Tell& ready) -> Status {
+    ready("message\nof two lines");
     ::close(release[1]);
     char unused = 0;
     static_cast<void>(::read(release[0], &unused, 1));
@@ -220,6 +229,7 @@ TEST(Background, after_ready_our_output_is_not_held_open) {
   ASSERT_EQ(::dup2(saved, STDOUT_FILENO), STDOUT_FILENO);
   ::close(saved);
   ASSERT_TRUE(status);
+  EXPECT_EQ(*status, "message\nof two lines");
   char unused = 0;
   EXPECT_EQ(::read(pipe[0], &unused, 1), 0);  // would wait for ever if the server held the other end
   ::close(pipe[0]);
