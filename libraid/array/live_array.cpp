@@ -2,21 +2,31 @@
 #include "libraid/array/live_array.h"
 
 #include <algorithm>
+#include <bit>
 
 namespace mdtool {
 
 namespace {
 
-// What a member is asked for at a time by one update; a chunk, where that is less.
-constexpr Sectors most_rows{128};
+// What a member is asked for at a time by one update, a chunk where that is less: long calls cost less, but what
+// parity is computed from should still be in the cache when it is stored.
+constexpr Sectors least_rows{128};
+constexpr Sectors most_rows{512};
+constexpr Sectors cached_stripe{3072};
 constexpr std::size_t stripe_memory_bytes = std::size_t{32} << 20;
 constexpr Ticks safe_mode_delay{200};  // md's default: idle for so long, and the array is marked clean
 // A chunk with rows that could not be computed is tried again after this.
 constexpr Ticks build_retry{60'000};
 constexpr Ticks nothing_waiting{3'600'000};
 
+Sectors rows_at_a_time(const Geometry& geometry) {
+  const Sectors cached(std::bit_floor(cached_stripe.count() / geometry.raid_disks));
+  return std::min(geometry.chunk, std::clamp(cached, least_rows, most_rows));
+}
+
 }  // namespace
 
+// Announces itself before it looks at active_; mark_clean() takes that back before it looks who is there.
 class LiveArray::InFlight {
  public:
   explicit InFlight(LiveArray& array) : array_(array) {}
@@ -24,22 +34,19 @@ class LiveArray::InFlight {
   InFlight& operator=(const InFlight&) = delete;
   ~InFlight() {
     if (entered_) {
-      const std::lock_guard lock(array_.mutex_);
-      --array_.in_flight_;
       array_.last_write_ = array_.parts_.now();
+      --array_.in_flight_;
     }
   }
 
   Status enter() {
-    const std::lock_guard lock(array_.mutex_);
     TRY(redundant, array_.parts_.members->check_redundancy());
-    if (!array_.active_) {
-      TRY(marked, array_.write_metadata(Sectors(0)));
-      array_.active_ = true;
-    }
     ++array_.in_flight_;
-    ++array_.started_;
     entered_ = true;
+    if (!array_.active_) {
+      TRY(marked, array_.mark_active());
+    }
+    ++array_.started_;
     return Done{};
   }
 
@@ -51,7 +58,7 @@ class LiveArray::InFlight {
 LiveArray::LiveArray(const Layout& layout, LiveParts parts, const parity::Kernels& kernels)
     : layout_(layout),
       parts_(std::move(parts)),
-      cache_(layout.geometry().raid_disks, std::min(layout.geometry().chunk, most_rows), stripe_memory_bytes),
+      cache_(layout.geometry().raid_disks, rows_at_a_time(layout.geometry()), stripe_memory_bytes),
       stripes_(layout, *parts_.members, *parts_.intent, kernels),
       clean_(parts_.clean),
       events_(parts_.superblocks->events()) {}
@@ -128,7 +135,8 @@ Status LiveArray::change(SectorRange rows, Change kind, Act act) {
   TRY(entered, write.enter());
   Intent& intent = *parts_.intent;
   TRY(marked, kind == Change::data ? intent.start_write(rows) : intent.start_discard(rows));
-  // A member that did not take the mark may be the one whose word a kernel takes after a cut: the others disown it first.
+  // A member that did not take the mark may be the one whose word a kernel takes after a cut: the others disown it
+  // first.
   Status done = parts_.members->failures_seen() == 0 ? Status(Done{}) : record_failures();
   if (done) {
     done = act();
@@ -167,8 +175,10 @@ Status LiveArray::write_stripes(const WriteRequest& request) {
         continue;
       }
     }
-    const StripeCache::Update update = [&](std::span<const WriteRequest* const> batch, Workspace& workspace) {
-      return stripes_.write({row, std::min(unit, all.end() - row)}, batch, workspace);
+    const SectorRange rows{row, std::min(unit, all.end() - row)};
+    // No more than a std::function keeps without allocating.
+    const StripeCache::Update update = [this, &rows](std::span<const WriteRequest* const> batch, Workspace& workspace) {
+      return stripes_.write(rows, batch, workspace);
     };
     TRY(done, cache_.update(row / unit, request, update));
   }
@@ -245,8 +255,20 @@ Status LiveArray::write_metadata(Sectors resync_offset) {
   return Done{};
 }
 
+Status LiveArray::mark_active() {
+  const std::lock_guard lock(mutex_);
+  if (!active_) {
+    TRY(marked, write_metadata(Sectors(0)));
+    active_ = true;
+  }
+  return Done{};
+}
+
 Status LiveArray::record_failures() {
   const LiveMembers& members = *parts_.members;
+  if (recorded_failures_ == members.failures_seen()) {
+    return members.check_redundancy();
+  }
   const std::lock_guard lock(mutex_);
   if (recorded_failures_ == members.failures_seen()) {
     return members.check_redundancy();
@@ -331,31 +353,32 @@ std::optional<Ticks> LiveArray::until_idle(Ticks now) const {
   if (!active_ && clean_) {
     return std::nullopt;
   }
-  const Ticks left = last_write_ + safe_mode_delay - now;
+  const Ticks left = last_write_.load() + safe_mode_delay - now;
   return left > Ticks(0) ? left : safe_mode_delay;
 }
 
 Status LiveArray::mark_clean() {
   const auto idle = [&] {
-    return (active_ || !clean_) && in_flight_ == 0 && parts_.now() - last_write_ >= safe_mode_delay &&
+    return in_flight_ == 0 && parts_.now() - last_write_.load() >= safe_mode_delay &&
            parts_.intent->resync_offset().is_max();
   };
   std::uint64_t started;
   {
     const std::lock_guard lock(mutex_);
-    if (!idle()) {
+    if ((!active_ && clean_) || !idle()) {
       return Done{};
     }
     started = started_;
   }
   TRY(flushed, flush());
   const std::lock_guard lock(mutex_);
-  if (!idle() || started_ != started) {
-    return Done{};
+  const bool was_active = active_.exchange(false);
+  Status marked = Done{};
+  if (idle() && started_ == started) {
+    marked = write_metadata(Sectors::max());
   }
-  TRY(marked, write_metadata(Sectors::max()));
-  active_ = false;
-  return Done{};
+  active_ = was_active && !clean_;
+  return marked;
 }
 
 Status LiveArray::stop() {

@@ -3,6 +3,7 @@
 // kept as md keeps them. Starts no thread: whoever serves it calls maintain(). Knows no metadata format.
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <functional>
 #include <memory>
@@ -77,6 +78,7 @@ class LiveArray final : public BlockDevice {
   Status zero_stripes(SectorRange rows);
   Result<SectorRange> zero_whole_stripes(SectorRange array_sectors, Change);
 
+  Status mark_active();
   Status record_failures();
   Status write_metadata(Sectors resync_offset);
   std::optional<Ticks> until_idle(Ticks now) const;
@@ -89,17 +91,19 @@ class LiveArray final : public BlockDevice {
   mutable StripeCache cache_;
   mutable Stripes stripes_;
 
-  mutable std::mutex mutex_;  // of everything below, and of all superblock writes
-  bool active_ = false;
+  mutable std::mutex mutex_;  // of all superblock writes and what they say; the atomic ones change with it, too
+  std::atomic<bool> active_ = false;
   bool clean_;  // as the superblocks say
   std::uint64_t events_;
-  std::uint64_t in_flight_ = 0;
-  std::uint64_t started_ = 0;  // writes so far
-  Ticks last_write_{};
-  std::uint64_t recorded_failures_ = 0;
+  std::atomic<std::uint64_t> recorded_failures_ = 0;
+
+  // Of every write, without a lock: see InFlight.
+  alignas(cache_line_bytes) std::atomic<std::uint64_t> in_flight_ = 0;
+  std::atomic<std::uint64_t> started_ = 0;  // writes so far
+  std::atomic<Ticks> last_write_{};
 
   // maintain()'s own.
-  Sectors build_from_;
+  alignas(cache_line_bytes) Sectors build_from_;
   bool left_some_ = false;
   Ticks build_again_{};
 };

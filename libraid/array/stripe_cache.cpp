@@ -2,6 +2,7 @@
 #include "libraid/array/stripe_cache.h"
 
 #include <algorithm>
+#include <bit>
 #include <cstdint>
 
 namespace mdtool {
@@ -12,7 +13,7 @@ constexpr std::size_t page_bytes = 4096;
 // Blocks at equal offsets in their pages would share one cache set.
 constexpr std::size_t stagger_bytes = 512;
 constexpr std::size_t fewest_workspaces = 2;
-constexpr std::size_t most_workspaces = 16;
+constexpr std::size_t most_workspaces = 16;  // below the bits of free_
 // Every gathered request cuts a block twice at most.
 constexpr std::size_t reserved_cuts = 256;
 
@@ -34,31 +35,35 @@ Workspace::Workspace(std::uint32_t slots, std::size_t block_bytes) {
   lost.reserve(slots);
   unread.resize(slots);
   cuts.reserve(reserved_cuts);
+  data_slots.resize(slots);
+  fresh.resize(slots);
 }
 
 StripeCache::StripeCache(std::uint32_t slots, Sectors rows, std::size_t memory_bytes) : rows_(rows) {
   const std::size_t each = (slots + 2) * rows.bytes();
   const std::size_t count = std::clamp(memory_bytes / each, fewest_workspaces, most_workspaces);
-  free_.reserve(count);
   for (std::size_t i = 0; i < count; ++i) {
-    free_.push_back(workspaces_.emplace_back(std::make_unique<Workspace>(slots, rows.bytes())).get());
+    workspaces_.push_back(std::make_unique<Workspace>(slots, rows.bytes()));
+  }
+  free_ = (std::uint32_t{1} << count) - 1;
+}
+
+// The lowest one, which the processor's cache remembers best.
+std::size_t StripeCache::take_workspace() {
+  std::uint32_t free = free_;
+  while (true) {
+    if (free == 0) {
+      free_.wait(0);
+      free = free_;
+    } else if (free_.compare_exchange_weak(free, free & (free - 1))) {
+      return static_cast<std::size_t>(std::countr_zero(free));
+    }
   }
 }
 
-Workspace* StripeCache::take_workspace() {
-  std::unique_lock lock(mutex_);
-  freed_.wait(lock, [&] { return !free_.empty(); });
-  Workspace* taken = free_.back();
-  free_.pop_back();
-  return taken;
-}
-
-void StripeCache::give_back(Workspace* workspace) {
-  {
-    const std::lock_guard lock(mutex_);
-    free_.push_back(workspace);
-  }
-  freed_.notify_one();
+void StripeCache::give_back(std::size_t workspace) {
+  free_ |= std::uint32_t{1} << workspace;
+  free_.notify_one();
 }
 
 StripeCache::Lease::Lease(StripeCache& cache, std::uint64_t stripe) : cache_(cache), stripe_(stripe) {
@@ -130,8 +135,8 @@ Status StripeCache::update(std::uint64_t stripe, const WriteRequest& request, co
 Status StripeCache::update_gathered(std::span<Waiting* const> batch, const Update& update) {
   std::array<const WriteRequest*, most_gathered> requests{};
   std::transform(batch.begin(), batch.end(), requests.begin(), [](const Waiting* w) { return w->request; });
-  Workspace* workspace = take_workspace();
-  Status status = update(std::span(requests).first(batch.size()), *workspace);
+  const std::size_t workspace = take_workspace();
+  Status status = update(std::span(requests).first(batch.size()), *workspaces_[workspace]);
   give_back(workspace);
   return status;
 }

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
@@ -18,6 +19,9 @@
 #include "libmeta/sectors.h"
 
 namespace mdtool {
+
+// What several threads write at once, each its own of, is this far apart.
+constexpr std::size_t cache_line_bytes = 64;
 
 // Buffers for one stripe: a block per slot, and new parity. Allocated once, for as long as the array lives.
 class Workspace {
@@ -37,6 +41,8 @@ class Workspace {
   std::vector<std::uint32_t> lost;                      // slots
   std::vector<std::uint8_t> unread;  // by slot: not 0 once its member could not read the rows in work
   std::vector<Sectors> cuts;
+  std::vector<std::uint32_t> data_slots;  // by data index
+  std::vector<const std::byte*> fresh;    // by data index: the new content; null where it stays
 
  private:
   std::vector<std::byte> pool_;
@@ -63,12 +69,12 @@ class StripeCache {
     Lease(const Lease&) = delete;
     Lease& operator=(const Lease&) = delete;
     ~Lease();
-    Workspace& workspace() { return *workspace_; }
+    Workspace& workspace() { return *cache_.workspaces_[workspace_]; }
 
    private:
     StripeCache& cache_;
     std::uint64_t stripe_;
-    Workspace* workspace_;
+    std::size_t workspace_;
   };
 
   // Updates `stripe` by `request`, together with all requests for it that arrived while it was leased to another.
@@ -87,7 +93,7 @@ class StripeCache {
     bool done = false;
     Status status = Done{};
   };
-  struct Line {
+  struct alignas(cache_line_bytes) Line {
     std::mutex mutex;
     std::condition_variable changed;
     bool leased = false;
@@ -95,17 +101,15 @@ class StripeCache {
     Waiting** last = &first;
   };
   Line& line_of(std::uint64_t stripe) { return lines_[stripe % lines]; }
-  Workspace* take_workspace();
-  void give_back(Workspace*);
+  std::size_t take_workspace();
+  void give_back(std::size_t workspace);
   static std::size_t gather(Line&, std::uint64_t stripe, std::array<Waiting*, most_gathered>&);
   Status update_gathered(std::span<Waiting* const>, const Update&);
 
   Sectors rows_;
   std::array<Line, lines> lines_;
-  std::mutex mutex_;
-  std::condition_variable freed_;
   std::vector<std::unique_ptr<Workspace>> workspaces_;
-  std::vector<Workspace*> free_;
+  std::atomic<std::uint32_t> free_ = 0;  // a bit for each workspace that nobody has
 };
 
 }  // namespace mdtool

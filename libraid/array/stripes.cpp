@@ -53,6 +53,14 @@ const std::byte* Stripes::new_data(const Piece& piece, std::uint32_t data_index)
   return nullptr;
 }
 
+void Stripes::place_data(const Piece& piece, Workspace& workspace) const {
+  for (std::uint32_t i = 0; i < layout_.data_disks(); ++i) {
+    workspace.data_slots[i] = layout_.data_slot(piece.stripe, i);
+    workspace.fresh[i] = new_data(piece, i);
+  }
+  std::fill(workspace.unread.begin(), workspace.unread.end(), std::uint8_t{0});
+}
+
 std::span<const Sectors> Stripes::cuts(SectorRange rows, std::span<const WriteRequest* const> requests,
                                        Workspace& workspace) const {
   std::vector<Sectors>& cuts = workspace.cuts;
@@ -87,16 +95,19 @@ Status Stripes::for_each_piece(SectorRange rows, std::span<const WriteRequest* c
                                Act act) const {
   const std::span<const Sectors> at = cuts(rows, requests, workspace);
   for (std::size_t i = 0; i + 1 < at.size(); ++i) {
-    std::fill(workspace.unread.begin(), workspace.unread.end(), std::uint8_t{0});
-    TRY(done, act(piece_of({at[i], at[i + 1] - at[i]}, requests)));
+    const Piece piece = piece_of({at[i], at[i + 1] - at[i]}, requests);
+    place_data(piece, workspace);
+    TRY(done, act(piece));
   }
   return Done{};
 }
 
 template <typename Act>
-Status Stripes::for_each_small_piece(const Piece& piece, Act act) const {
+Status Stripes::for_each_small_piece(const Piece& piece, Workspace& workspace, Act act) const {
   for (Sectors row = piece.rows.first; row < piece.rows.end(); row += small_piece) {
-    TRY(done, act(piece_of({row, std::min(small_piece, piece.rows.end() - row)}, piece.requests)));
+    const Piece small = piece_of({row, std::min(small_piece, piece.rows.end() - row)}, piece.requests);
+    place_data(small, workspace);
+    TRY(done, act(small));
   }
   return Done{};
 }
@@ -108,11 +119,8 @@ Status Stripes::write(SectorRange rows, std::span<const WriteRequest* const> req
 }
 
 Status Stripes::write_piece(const Piece& piece, Workspace& workspace) {
-  bool touched = false;
-  for (std::uint32_t i = 0; i < layout_.data_disks(); ++i) {
-    touched = touched || new_data(piece, i) != nullptr;
-  }
-  if (!touched) {
+  const auto fresh = std::span(workspace.fresh).first(layout_.data_disks());
+  if (std::all_of(fresh.begin(), fresh.end(), [](const std::byte* bytes) { return bytes == nullptr; })) {
     return Done{};
   }
   const Way way = choose(piece, workspace);
@@ -120,10 +128,8 @@ Status Stripes::write_piece(const Piece& piece, Workspace& workspace) {
     compute(piece, way, workspace);
     return store(piece, way, workspace);
   }
-  return for_each_small_piece(piece, [&](const Piece& small) {
-    std::fill(workspace.unread.begin(), workspace.unread.end(), std::uint8_t{0});
-    return write_small_piece(small, workspace);
-  });
+  return for_each_small_piece(piece, workspace,
+                              [&](const Piece& small) { return write_small_piece(small, workspace); });
 }
 
 Status Stripes::write_small_piece(const Piece& piece, Workspace& workspace) {
@@ -150,8 +156,8 @@ Stripes::Way Stripes::choose(const Piece& piece, const Workspace& workspace) con
   std::uint32_t invalid = 0;
   bool invalid_written = false;
   for (std::uint32_t i = 0; i < layout_.data_disks(); ++i) {
-    const std::uint32_t slot = layout_.data_slot(piece.stripe, i);
-    const bool is_written = new_data(piece, i) != nullptr;
+    const std::uint32_t slot = workspace.data_slots[i];
+    const bool is_written = workspace.fresh[i] != nullptr;
     const bool is_readable = readable(slot, piece, workspace);
     (is_written ? written : kept) += 1;
     written_unread = written_unread || (is_written && !is_readable);
@@ -201,8 +207,8 @@ Status Stripes::fetch(const Piece& piece, Way way, Workspace& workspace) {
     return recover(piece, workspace);
   }
   for (std::uint32_t i = 0; i < layout_.data_disks(); ++i) {
-    if ((new_data(piece, i) != nullptr) == (way == Way::from_change)) {
-      TRY(fetched, fetch_block(layout_.data_slot(piece.stripe, i), piece, workspace));
+    if ((workspace.fresh[i] != nullptr) == (way == Way::from_change)) {
+      TRY(fetched, fetch_block(workspace.data_slots[i], piece, workspace));
     }
   }
   for (const std::optional<std::uint32_t> slot : {std::optional(piece.parity.p), piece.parity.q}) {
@@ -252,8 +258,8 @@ void Stripes::compute_from_data(const Piece& piece, Workspace& workspace) {
   workspace.sources.clear();
   workspace.coefficients.clear();
   for (std::uint32_t i = 0; i < layout_.data_disks(); ++i) {
-    const std::uint32_t slot = layout_.data_slot(piece.stripe, i);
-    const std::byte* fresh = new_data(piece, i);
+    const std::uint32_t slot = workspace.data_slots[i];
+    const std::byte* fresh = workspace.fresh[i];
     workspace.sources.push_back(fresh != nullptr ? fresh : workspace.block(slot));
     workspace.coefficients.push_back(static_cast<std::uint8_t>(layout_.q_exponent(piece.stripe, slot).value_or(0)));
   }
@@ -269,8 +275,8 @@ void Stripes::compute_from_change(const Piece& piece, Workspace& workspace) {
   workspace.sources.clear();
   workspace.coefficients.clear();
   for (std::uint32_t i = 0; i < layout_.data_disks(); ++i) {
-    if (const std::byte* fresh = new_data(piece, i)) {
-      const std::uint32_t slot = layout_.data_slot(piece.stripe, i);
+    if (const std::byte* fresh = workspace.fresh[i]) {
+      const std::uint32_t slot = workspace.data_slots[i];
       const std::uint8_t weight = parity::gf_power_of_two(layout_.q_exponent(piece.stripe, slot).value_or(0));
       workspace.sources.insert(workspace.sources.end(), {workspace.block(slot), fresh});
       workspace.coefficients.insert(workspace.coefficients.end(), {weight, weight});
@@ -294,8 +300,8 @@ Status Stripes::store(const Piece& piece, Way way, Workspace& workspace) {
     }
   };
   for (std::uint32_t i = 0; i < layout_.data_disks(); ++i) {
-    const std::uint32_t slot = layout_.data_slot(piece.stripe, i);
-    if (const std::byte* fresh = new_data(piece, i)) {
+    const std::uint32_t slot = workspace.data_slots[i];
+    if (const std::byte* fresh = workspace.fresh[i]) {
       put(slot, fresh);
     } else if (way == Way::recover && workspace.unread[slot] != 0 && intent_.trusts_parity(piece.rows)) {
       put(slot, workspace.block(slot));
@@ -330,21 +336,20 @@ Status Stripes::zero(SectorRange rows) {
 Status Stripes::read(std::uint32_t slot, SectorRange rows, std::span<std::byte> out, Workspace& workspace) {
   return for_each_piece(rows, {}, workspace, [&](const Piece& piece) -> Status {
     const auto part = [&](const Piece& p) { return out.subspan((p.rows.first - rows.first).bytes(), p.bytes()); };
-    if (valid(slot, piece) && members_.read(slot, piece.rows.first, part(piece))) {
+    const bool kept = valid(slot, piece);
+    if (kept ? members_.read(slot, piece.rows.first, part(piece)) : read_lost(slot, piece, part(piece), workspace)) {
       return Done{};
     }
-    return for_each_small_piece(piece, [&](const Piece& small) {
-      std::fill(workspace.unread.begin(), workspace.unread.end(), std::uint8_t{0});
-      return read_small_piece(slot, small, part(small), workspace);
+    return for_each_small_piece(piece, workspace, [&](const Piece& small) -> Status {
+      if (kept && members_.read(slot, small.rows.first, part(small))) {
+        return Done{};
+      }
+      return read_lost(slot, small, part(small), workspace);
     });
   });
 }
 
-Status Stripes::read_small_piece(std::uint32_t slot, const Piece& piece, std::span<std::byte> out,
-                                 Workspace& workspace) {
-  if (valid(slot, piece) && members_.read(slot, piece.rows.first, out)) {
-    return Done{};
-  }
+Status Stripes::read_lost(std::uint32_t slot, const Piece& piece, std::span<std::byte> out, Workspace& workspace) {
   workspace.unread[slot] = 1;
   // A block that no member keeps is what parity says. Of one that should be there, parity says nothing where writes may
   // have been cut off; where it was only never built, it does for every row that was written.
@@ -401,7 +406,7 @@ Result<Stripes::Synced> Stripes::synchronise(SectorRange rows, Workspace& worksp
 
 Result<Stripes::Synced> Stripes::synchronise_piece(const Piece& piece, Workspace& workspace) {
   for (std::uint32_t i = 0; i < layout_.data_disks(); ++i) {
-    const std::uint32_t slot = layout_.data_slot(piece.stripe, i);
+    const std::uint32_t slot = workspace.data_slots[i];
     if (!valid(slot, piece) || !fetch_block(slot, piece, workspace)) {
       return Synced::left;
     }

@@ -60,13 +60,14 @@ class Stripes {
   bool valid(std::uint32_t slot, const Piece&) const;
   bool readable(std::uint32_t slot, const Piece&, const Workspace&) const;
   std::span<const Sectors> cuts(SectorRange rows, std::span<const WriteRequest* const>, Workspace&) const;
-  // The new content of a data block; null where it stays.
+  // Puts into the workspace where the piece's data blocks are, and what becomes of them.
+  void place_data(const Piece&, Workspace&) const;
   const std::byte* new_data(const Piece&, std::uint32_t data_index) const;
 
   template <typename Act>  // Status act(const Piece&), for all rows, in pieces
   Status for_each_piece(SectorRange rows, std::span<const WriteRequest* const>, Workspace&, Act act) const;
   template <typename Act>  // the same in the smallest pieces that md knows
-  Status for_each_small_piece(const Piece&, Act act) const;
+  Status for_each_small_piece(const Piece&, Workspace&, Act act) const;
 
   Status write_piece(const Piece&, Workspace&);
   Status write_small_piece(const Piece&, Workspace&);
@@ -78,7 +79,7 @@ class Stripes {
   void compute_from_data(const Piece&, Workspace&);
   void compute_from_change(const Piece&, Workspace&);
   Status store(const Piece&, Way, Workspace&);
-  Status read_small_piece(std::uint32_t slot, const Piece&, std::span<std::byte> out, Workspace&);
+  Status read_lost(std::uint32_t slot, const Piece&, std::span<std::byte> out, Workspace&);
   Status recover(const Piece&, Workspace&);
   void mend(std::uint32_t slot, const Piece&, std::span<const std::byte> content);
   Result<Synced> synchronise_piece(const Piece&, Workspace&);
