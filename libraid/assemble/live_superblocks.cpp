@@ -5,8 +5,8 @@
 
 namespace mdtool {
 
-// After a cut members may be one event apart, and the bitmap one ahead of them. Who is behind catches up first: the next
-// event, on its way from member to member, would put him two behind, and out of the array.
+// After a cut members may be one event apart, and the bitmap one ahead of them. Who is behind catches up first: the
+// next event, on its way from member to member, would put him two behind, and out of the array.
 void LiveSuperblocks::catch_up(const ArrayState& state) {
   std::uint64_t highest = 0;
   for (const SuperblockPlace& place : places_) {

@@ -2,6 +2,7 @@
 #include "libraid/assemble/metadata_stages.h"
 
 #include <algorithm>
+#include <cstring>
 
 namespace mdtool {
 
@@ -15,7 +16,7 @@ void add_differences(std::vector<UndoRecord>& records, const MemberPatch& p, con
     const std::size_t end = std::min<std::size_t>(at + Sectors::bytes_each, after.size());
     const auto from = static_cast<std::ptrdiff_t>(at);
     const auto to = static_cast<std::ptrdiff_t>(end);
-    if (std::equal(after.begin() + from, after.begin() + to, before.begin() + from)) {
+    if (std::memcmp(after.data() + at, before.data() + at, end - at) == 0) {
       open = false;
       continue;
     }
