@@ -244,8 +244,12 @@ bool ClassicIntent::prepare_to_clear(Ticks now) {
   return any;
 }
 
-// A member that comes back compares its events with this before it relies on clear bits.
+// A member that comes back compares its events with this before it relies on clear bits. The kernel raises it with
+// writes only: a member whose slot was rebuilt onto another meanwhile may then come back without a copy.
 Status ClassicIntent::write_events_cleared(Lock& lock) {
+  if (!is_degraded()) {
+    events_cleared_ = std::max(events_cleared_, events_);
+  }
   if (bitmap_.header().events_cleared != events_cleared_) {
     bitmap_.set_events(bitmap_.header().events, events_cleared_);
     out_.mark(0);

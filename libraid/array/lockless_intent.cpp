@@ -54,6 +54,9 @@ void LocklessIntent::load(const Start& start) {
     // The kernel leaves what it calls unwritten; but writes may be among the updates that it missed.
     for (std::uint64_t chunk = 0; chunk < chunks_.size(); ++chunk) {
       walk_.put(chunk, need_sync);
+      if (!start.degraded) {
+        set_crash_due(chunks_[chunk]);  // nothing proves that the parity of what is written there is right
+      }
     }
   } else if (start.loaded == Loaded::believed) {
     walk_.apply(Action::reload, 0, all, condition());

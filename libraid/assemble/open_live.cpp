@@ -168,8 +168,8 @@ class Opener {
   IntentStart intent_start(const LiveMembers& members) const {
     const Geometry& g = plan_.layout.geometry();
     const Sectors resync_offset = a_.array().clean() ? Sectors() : a_.array().resync_offset;
-    IntentStart start{g.chunk * plan_.layout.stripes(), g.chunk, a_.clean ? Sectors::max() : resync_offset,
-                      !members.complete()};
+    IntentStart start{g.chunk * plan_.layout.stripes(), g.chunk,
+                      a_.clean || keeps_no_parity() ? Sectors::max() : resync_offset, !members.complete()};
     start.logical_block_bytes = std::max(start.logical_block_bytes, a_.array().logical_block_size);
     return start;
   }
@@ -203,6 +203,17 @@ class Opener {
  private:
   const Member& member(std::size_t i) const { return a_.members[plan_.members[i].member]; }
   const FoundSuperblock& found(std::size_t i) const { return *member(i).candidate->chosen(); }
+
+  // RAID-4 and its like without their parity: nothing can be out of step, and no resync would ever end the array's
+  // being dirty.
+  bool keeps_no_parity() const {
+    for (std::uint32_t slot = 0; slot < a_.slots(); ++slot) {
+      if (plan_.layout.parity_disks() == 1 && plan_.layout.only_parity(slot) && a_.in_slot(slot) == nullptr) {
+        return true;
+      }
+    }
+    return false;
+  }
 
   const Assembly& a_;
   const LivePlan& plan_;

@@ -319,6 +319,27 @@ TEST(ClassicIntent, NothingIsDueWithoutAMemberButTheArrayIsNotClean) {
   EXPECT_EQ(array.intent->resync_offset(), Sectors(0));
 }
 
+// Bits of a time before: the member that they were kept for may come back after they are gone.
+TEST(ClassicIntent, WhoClearsBitsSaysSoToMembersThatComeBack) {
+  BitmapMember member;
+  member.bytes = member_with({3});
+  member.put64(testing::at_events_cleared, 7);
+  Running idle(member.bytes);
+  idle.intent->prepare_to_clear(Ticks(0));
+  idle.maintain(period);
+  ASSERT_TRUE(idle.maintain(period * 2));
+  EXPECT_EQ(idle.bits(1), (Bits{}));
+  EXPECT_EQ(idle.number(testing::at_events_cleared), 20U);
+  Running ended(member.bytes);
+  ASSERT_TRUE(ended.intent->write_all(21).has_value());
+  EXPECT_EQ(ended.number(testing::at_events_cleared), 20U);
+  Running degraded(member.bytes, clean_start(), 2);
+  degraded.intent->degraded();
+  ASSERT_TRUE(degraded.intent->write_all(21).has_value());
+  EXPECT_EQ(degraded.bits(1), (Bits{3}));
+  EXPECT_EQ(degraded.number(testing::at_events_cleared), 7U);
+}
+
 TEST(ClassicIntent, AStaleBitmapHasEveryBitSetAndSaysSo) {
   BitmapMember member;
   member.bytes = member_with({});

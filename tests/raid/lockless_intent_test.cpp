@@ -151,6 +151,19 @@ TEST(LocklessIntent, AStaleBitmapMakesAllOfItDue) {
   EXPECT_EQ(array.members.devices[1].take_writes(), (Writes{{512, 4608}, {0, 512}})) << "the header last";
 }
 
+// A missed write may have left wrong parity: who takes over has to compute it from data. A degraded array cannot.
+TEST(LocklessIntent, AStaleBitmapsArrayIsNotCleanBeforeItsParityIsBuilt) {
+  const std::vector<std::byte> bytes = member_with({0, 1, 2, 7}).put64(at_events, 3).bytes;
+  Running array(bytes);
+  EXPECT_EQ(array.intent->resync_offset(), Sectors(0));
+  array.sync_everything();
+  EXPECT_TRUE(array.intent->resync_offset().is_max());
+  IntentStart start = clean_start();
+  start.degraded = true;
+  Running degraded(bytes, start, 2);
+  EXPECT_TRUE(degraded.intent->resync_offset().is_max());
+}
+
 TEST(LocklessIntent, FirstUseIsWrittenAtOnce) {
   for (std::uint32_t flag : {0U, bitmap::state_clean}) {
     BitmapMember member = member_all(0xff);

@@ -274,6 +274,18 @@ TEST(OpenLive, TakesADirtyDegradedArrayByForce) {
   EXPECT_EQ(there, pattern(4096));
 }
 
+TEST(OpenLive, ADirtyArrayThatKeepsNoParityBecomesClean) {
+  Running array(test::load_fixture("1.2-raid4-4-classic-crash"), {3});
+  ASSERT_EQ(array.assembly().in_slot(3), nullptr);
+  ASSERT_FALSE(array.assembly().clean);
+  ASSERT_TRUE(array.open({.dirty_degraded = true}));
+  array.live_for(2);
+  ASSERT_TRUE(array.live().stop());
+  const test::Look after = test::look_at(array.images());
+  EXPECT_TRUE(after.array().clean);
+  EXPECT_EQ(after.array().verdict, Verdict::degraded);
+}
+
 TEST(OpenLive, SparesHearOfEveryEvent) {
   Running array(test::load_fixture("1.2-raid5-3-none-spare"));
   ASSERT_TRUE(array.open());
