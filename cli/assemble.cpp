@@ -66,7 +66,7 @@ std::string plan_text(const WritableArray& array) {
   const Assembly& a = array.opened().assembly;
   std::string text = "Array " + a.array().set_uuid.text() + ", events " + std::to_string(a.array().events) + ":\n";
   for (const std::string& step : array.live_plan().steps) {
-    text += "  - " + step + "\n";
+    text += folded(step, 4, "  - ");
   }
   text += array.overlay() ? "To be written: nothing but the overlay " + *array.overlay() + "\n" : "To be written:\n";
   for (const LiveMember& m : array.live_plan().members) {
@@ -229,9 +229,10 @@ class AssembleCommand final : public Command {
     for (const auto& partition : usable["partitions"]) {
       outcome.text += labelled("partition", partition.get<std::string>());
     }
+    // Without a loop device no file system of the kernel's waits for the server.
+    LocatedFindings& findings = usable["loop"].is_null() ? outcome.only_in_document : outcome.findings;
     for (const auto& warning : usable["warnings"]) {
-      outcome.findings.push_back(
-          {"", {Severity::note, "memory-pressure", "", warning.get<std::string>(), Effect::none}});
+      findings.push_back({"", {Severity::note, "memory-pressure", "", warning.get<std::string>(), Effect::none}});
     }
   }
 

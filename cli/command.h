@@ -47,7 +47,8 @@ struct Outcome {
   std::string text;                // for stdout, unless --json
   Json document = Json::object();  // the command's own keys; the envelope is added by write_outcome()
   LocatedFindings findings;
-  std::optional<Error> error;  // the command failed, with findings worth showing; sets `exit`
+  LocatedFindings only_in_document;  // findings that would alarm people for nothing
+  std::optional<Error> error;        // the command failed, with findings worth showing; sets `exit`
   enum class Findings { to_stderr, in_text } show_findings = Findings::to_stderr;
 };
 

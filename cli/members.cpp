@@ -97,6 +97,13 @@ const Origin& MemberSet::origin(const Candidate& candidate) const {
   return origins_[static_cast<std::size_t>(&candidate - candidates_.data())];
 }
 
+Status MemberSet::hold(const Candidate& candidate) const {
+  const FileIdentity& wanted = origin(candidate).identity;
+  const auto at = std::find_if(opened_.begin(), opened_.end(),
+                               [&](const Opened& opened) { return opened.device->identity() == wanted; });
+  return at == opened_.end() ? Status(Done{}) : at->device->hold();
+}
+
 bool MemberSet::uses(const FileIdentity& identity) const {
   return std::any_of(origins_.begin(), origins_.end(), [&](const Origin& o) { return o.identity == identity; });
 }

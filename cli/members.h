@@ -37,6 +37,8 @@ class MemberSet {
   bool all_read() const { return !first_failure_.has_value(); }
   // The first failure to open or read something that was named.
   const std::optional<Error>& first_failure() const { return first_failure_; }
+  // Keeps other mdtools from writing to what holds the candidate, as long as this set lives: FileDevice::hold().
+  Status hold(const Candidate& candidate) const;
   // True if the file or device at this identity holds one of the candidates.
   bool uses(const FileIdentity& identity) const;
 

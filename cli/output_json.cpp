@@ -153,8 +153,10 @@ std::string json_document(std::string_view command, const Outcome& outcome) {
     json["error"] = {{"kind", error_kind_name(outcome.error->kind)}, {"text", outcome.error->text}};
   }
   json["findings"] = Json::array();
-  for (const LocatedFinding& finding : outcome.findings) {
-    json["findings"].push_back(json_of(finding));
+  for (const LocatedFindings* findings : {&outcome.findings, &outcome.only_in_document}) {
+    for (const LocatedFinding& finding : *findings) {
+      json["findings"].push_back(json_of(finding));
+    }
   }
   json.update(outcome.document);
   return json.dump(2, ' ', true, Json::error_handler_t::replace) + "\n";

@@ -57,6 +57,20 @@ class Watch {
   std::string trouble_;
 };
 
+ServerEnd end_of(const LiveCondition& left, const Status& served, const Status& stopped) {
+  if (!stopped || !served) {
+    return {Left::not_in_order, (stopped ? served : stopped).error().text};
+  }
+  const std::string text =
+      std::string("stopped") + (left.degraded ? ", degraded" : "") + (left.due ? ", with parity still due" : "");
+  if (left.failures.empty()) {
+    return {Left::in_order, text};
+  }
+  const LiveMembers::Failure& last = left.failures.back();
+  return {Left::with_losses, text + "; members that failed: " + std::to_string(left.failures.size()) +
+                                 ", the last in slot " + std::to_string(last.slot) + ": " + last.why.text};
+}
+
 }  // namespace
 
 Result<Log> Log::to_stderr() {
@@ -77,19 +91,23 @@ void Log::say(const std::string& text) const {
 }
 
 Status serve_live(LiveArray& array, const ServeOptions& options, const Ready& ready, const Log& log) {
+  const LastWords words;
   Watch watch(array, log);
   Status served = Done{};
+  bool was_usable = false;
   {
     const Heartbeat heartbeat([&watch] { return watch.beat(); });
-    served = serve_fuse(Served::read_write(array), options, ready);
+    served = serve_fuse(Served::read_write(array), options, [&](const Usable& usable) {
+      was_usable = true;
+      return ready(usable);
+    });
   }
   Status stopped = array.stop();
   watch.say_failures();
-  const LiveCondition left = array.condition();
-  if (!stopped) {
-    log.say("stopped, but not in order: " + stopped.error().text);
-  } else {
-    log.say(std::string("stopped") + (left.degraded ? ", degraded" : "") + (left.due ? ", with parity still due" : ""));
+  if (was_usable) {
+    const ServerEnd end = end_of(array.condition(), served, stopped);
+    log.say(end.left == Left::not_in_order ? "stopped, but not in order: " + end.text : end.text);
+    words.say(end);
   }
   return served ? std::move(stopped) : std::move(served);
 }

@@ -42,11 +42,16 @@ std::variant<std::unique_ptr<WritableArray>, OpenFailure> WritableArray::plan(co
                                                                               const WritingOptions& writing,
                                                                               const parity::Kernels& kernels) {
   std::unique_ptr<WritableArray> self(new WritableArray);
-  self->members_ = std::make_unique<MemberSet>(MemberSet::open(reading.arguments()));
   const auto uuid = parse_uuid_option(reading.uuid());
   if (!uuid) {
-    return open_failure(*self->members_, {}, uuid.error());
+    return open_failure({}, {}, uuid.error());
   }
+  if (writing.overlay) {
+    if (auto held = self->hold_members(reading, *uuid); !held) {
+      return open_failure(*self->held_, {}, std::move(held).error());
+    }
+  }
+  self->members_ = std::make_unique<MemberSet>(MemberSet::open(reading.arguments()));
   auto array = one_array(*self->members_, {kind_of_word(writing.bitmap).value_or(bitmap::Kind::none)}, *uuid);
   if (!array) {
     return open_failure(*self->members_, {}, std::move(array).error());
@@ -56,6 +61,17 @@ std::variant<std::unique_ptr<WritableArray>, OpenFailure> WritableArray::plan(co
   }
   self->opened_->members = std::move(self->members_);
   return self;
+}
+
+// The members that an overlay is above must not change under it. What was read of them before they were held is read
+// again after.
+Status WritableArray::hold_members(const ReadingOptions& reading, const std::optional<Uuid>& uuid) {
+  held_ = std::make_unique<MemberSet>(MemberSet::open(reading.arguments()));
+  TRY(array, one_array(*held_, {}, uuid));
+  for (const LiveMember& m : live_members_of(array)) {
+    TRY(held, held_->hold(*array.members[m.member].candidate));
+  }
+  return Done{};
 }
 
 Status WritableArray::plan_on(const ReadingOptions& reading, const WritingOptions& writing,

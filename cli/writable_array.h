@@ -36,6 +36,7 @@ class WritableArray {
 
  private:
   WritableArray() = default;
+  Status hold_members(const ReadingOptions&, const std::optional<Uuid>&);
   Status plan_on(const ReadingOptions&, const WritingOptions&, const parity::Kernels&, Assembly& array);
   Status find_overlay(const std::string& path, const Assembly& array);
   Result<Assembly> look_through_overlay(const Assembly& array);
@@ -46,6 +47,7 @@ class WritableArray {
   Result<LiveDevices> open_overlay();
   Status open_bitmap_file(LiveDevices& devices);
 
+  std::unique_ptr<MemberSet> held_;  // where an overlay is above them
   std::unique_ptr<MemberSet> members_;
   std::optional<std::string> overlay_path_;
   std::optional<OverlayFile> overlay_;

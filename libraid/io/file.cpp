@@ -9,9 +9,11 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstdlib>
 #include <cstring>
 #include <optional>
+#include <thread>
 
 #include "libraid/io/in_use.h"
 
@@ -61,6 +63,33 @@ std::int64_t read_fully(int fd, std::byte* out, std::uint64_t length, std::uint6
     got += static_cast<std::uint64_t>(n);
   }
   return static_cast<std::int64_t>(got);
+}
+
+bool is_conflict(int errno_value) {
+  return errno_value == EAGAIN || errno_value == EACCES;
+}
+
+// 0 or an errno.
+int lock_file(int fd, short type) {
+  struct flock whole {};
+  whole.l_type = type;
+  whole.l_whence = SEEK_SET;
+  return ::fcntl(fd, F_OFD_SETLK, &whole) == 0 ? 0 : errno;
+}
+
+// udev locks a disk, too, while it looks at it: a conflict counts only when it lasts.
+int lock_disk(int fd, int how) {
+  constexpr int most_tries = 30;
+  constexpr auto between_tries = std::chrono::milliseconds(100);
+  int cause = 0;
+  for (int i = 0; i < most_tries; ++i) {
+    cause = ::flock(fd, how | LOCK_NB) == 0 ? 0 : errno;
+    if (!is_conflict(cause)) {
+      break;
+    }
+    std::this_thread::sleep_for(between_tries);
+  }
+  return cause;
 }
 
 }  // namespace
@@ -114,24 +143,29 @@ Result<std::unique_ptr<FileDevice>> FileDevice::open(const std::string& path, Ac
 }
 
 Status FileDevice::lock() const {
-  if (identity_.block_device) {
-    // While a disk is locked, udev leaves it alone; nothing depends on getting the lock: the O_EXCL open did the work.
-    static_cast<void>(::flock(fd(), LOCK_EX | LOCK_NB));
-  } else {
-    struct flock whole {};
-    whole.l_type = F_WRLCK;
-    whole.l_whence = SEEK_SET;
-    if (::fcntl(fd(), F_OFD_SETLK, &whole) != 0) {
-      if (errno == EAGAIN || errno == EACCES) {
-        return in_use_error(path_, identity_, "locked by another process");
-      }
-      return io_error(path_ + ": locking it", errno);
-    }
+  // While a disk is locked, udev leaves it alone. The O_EXCL open keeps other writers away, the lock those who hold().
+  const int cause = identity_.block_device ? lock_disk(fd(), LOCK_EX) : lock_file(fd(), F_WRLCK);
+  if (is_conflict(cause)) {
+    return locked_error();
+  }
+  if (cause != 0 && !identity_.block_device) {
+    return io_error(path_ + ": locking it", cause);
   }
   if (const std::optional<std::string> by = holder(identity_)) {
     return Error{ErrorKind::refused, path_ + ": " + *by};
   }
   return Done{};
+}
+
+Status FileDevice::hold() const {
+  const int cause = identity_.block_device ? lock_disk(fd(), LOCK_SH) : lock_file(fd(), F_RDLCK);
+  return is_conflict(cause) ? Status(locked_error()) : Done{};
+}
+
+Error FileDevice::locked_error() const {
+  const std::optional<std::string> by = lock_holder(identity_);
+  return {ErrorKind::refused,
+          path_ + ": locked by " + (by ? *by : "another process") + ": stop that first, or wait for its end"};
 }
 
 void FileDevice::open_direct() {
@@ -171,6 +205,15 @@ Status FileDevice::check_known() const {
   if (flush_failed_) {
     return Error{ErrorKind::io, path_ + ": unknown state: an earlier flush failed, so what it holds is not known"};
   }
+  struct stat status {};
+  if (!identity_.block_device && ::fstat(fd(), &status) == 0 && S_ISREG(status.st_mode) &&
+      static_cast<std::uint64_t>(status.st_size) < size_bytes_) {
+    cut_short_ = true;
+  }
+  if (cut_short_) {
+    // A write beyond the new end would leave a hole before it that reads as zeroes.
+    return Error{ErrorKind::io, path_ + ": was cut short since it was opened"};
+  }
   return Done{};
 }
 
@@ -181,6 +224,7 @@ Status FileDevice::read(std::uint64_t offset_bytes, std::span<std::byte> out) co
     return failure("reading", out.size(), offset_bytes, static_cast<int>(-got));
   }
   if (static_cast<std::uint64_t>(got) < out.size()) {
+    cut_short_ = true;
     return Error{ErrorKind::io, path_ + ": ends at byte " +
                                     std::to_string(offset_bytes + static_cast<std::uint64_t>(got)) +
                                     ": it was cut short since it was opened"};

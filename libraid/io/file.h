@@ -45,6 +45,10 @@ class FileDevice final : public BlockDevice {
   // the holder where it is known) what is mounted, swapped to, held, or backs a loop device. read_only takes no lock.
   static Result<std::unique_ptr<FileDevice>> open(const std::string& path, Access access);
 
+  // While this device lives nobody opens it read_write, though others may hold it as well: refused (naming who) where
+  // somebody has. Where the file system knows no locks it is not held.
+  Status hold() const;
+
   const std::string& path() const { return path_; }
   FileIdentity identity() const { return identity_; }
   int fd() const { return fd_.get(); }
@@ -72,6 +76,7 @@ class FileDevice final : public BlockDevice {
 
   FileDevice(std::string path, Descriptor fd, FileIdentity identity, std::uint64_t size_bytes);
   Status lock() const;
+  Error locked_error() const;
   void open_direct();
   void open_durable();
   Status check_bounds(std::uint64_t offset_bytes, std::uint64_t length_bytes) const;
@@ -91,6 +96,7 @@ class FileDevice final : public BlockDevice {
   std::mutex flushing_, writing_durably_;  // who syncs by the same descriptor could take the error meant for the other
   std::atomic<std::uint64_t> flushes_begun_ = 0;
   std::atomic<bool> flush_failed_ = false;
+  mutable std::atomic<bool> cut_short_ = false;  // from then on nothing is written
   std::atomic<bool> durable_refused_ = false;
   std::atomic<ZeroWay> zero_way_ = ZeroWay::punch_hole;
 };

@@ -149,6 +149,47 @@ std::optional<std::string> partition_holder(const fs::path& sysfs_disk, const Sy
   return std::nullopt;
 }
 
+// "lock:  1: OFDLCK  ADVISORY  WRITE -1 fe:00:1234 0 EOF" (lock_get_status() in fs/locks.c): the number of the file
+// system may be another than stat's, the inode is the same.
+bool shows_lock_on(std::string_view fdinfo, const FileIdentity& identity) {
+  const std::string inode = ":" + std::to_string(identity.inode) + " ";
+  for (const std::string_view line : split(fdinfo, "\n")) {
+    if (line.starts_with("lock:") && (identity.block_device || line.find(inode) != std::string_view::npos)) {
+      return true;
+    }
+  }
+  return false;
+}
+
+bool has_locked(const fs::path& process, const FileIdentity& identity) {
+  for (const fs::path& info : entries(process / "fdinfo")) {
+    if (!shows_lock_on(text_of(info), identity)) {
+      continue;
+    }
+    const fs::path file = process / "fd" / info.filename();
+    std::error_code error;
+    // Only /dev is looked at: a lock on a dead server's file would hang.
+    const bool safe = !identity.block_device || fs::read_symlink(file, error).string().starts_with("/dev/");
+    if (safe && is_same(identity, file)) {
+      return true;
+    }
+  }
+  return false;
+}
+
+std::string process_text(const fs::path& process) {
+  constexpr std::size_t most_of_a_command = 120;
+  std::string command = text_of(process / "cmdline");
+  while (command.ends_with('\0')) {
+    command.pop_back();
+  }
+  std::replace(command.begin(), command.end(), '\0', ' ');
+  if (command.size() > most_of_a_command) {
+    command = command.substr(0, most_of_a_command) + " ...";
+  }
+  return "process " + process.filename().string() + " (" + command + ")";
+}
+
 }  // namespace
 
 std::vector<Mount> parse_mountinfo(std::string_view text) {
@@ -208,6 +249,15 @@ std::optional<std::string> holder(const FileIdentity& identity, const SystemPath
     return by;
   }
   return partition_holder(sysfs_device, system);
+}
+
+std::optional<std::string> lock_holder(const FileIdentity& identity, const SystemPaths& system) {
+  for (const fs::path& process : entries(system.proc)) {
+    if (number(process.filename().string()) && has_locked(process, identity)) {
+      return process_text(process);
+    }
+  }
+  return std::nullopt;
 }
 
 }  // namespace mdtool

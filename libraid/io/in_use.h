@@ -39,4 +39,7 @@ std::vector<Mount> mounts(const SystemPaths& system = {});
 // A use of a partition counts as one of its disk.
 std::optional<std::string> holder(const FileIdentity& identity, const SystemPaths& system = {});
 
+// Who has it locked: "process 1234 (mdtool assemble -w m)"; none where that is hidden from this user.
+std::optional<std::string> lock_holder(const FileIdentity& identity, const SystemPaths& system = {});
+
 }  // namespace mdtool

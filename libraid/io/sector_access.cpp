@@ -79,6 +79,32 @@ SectorAccess::Range* SectorAccess::place_for(const Range& range) {
   return free;
 }
 
+Status SectorAccess::read_part(std::uint64_t offset_bytes, std::span<std::byte> out) const {
+  if (out.empty()) {
+    return Done{};
+  }
+  std::array<std::byte, sector> bytes{};
+  const std::uint64_t begin = offset_bytes - offset_bytes % sector;
+  const std::uint64_t length = std::min<std::uint64_t>(sector, size_bytes() - begin);
+  TRY(read, device_.read(begin, std::span(bytes).first(static_cast<std::size_t>(length))));
+  std::copy_n(bytes.begin() + static_cast<std::ptrdiff_t>(offset_bytes - begin), out.size(), out.begin());
+  return Done{};
+}
+
+// Direct I/O on a FUSE file comes as its user wants it.
+Status SectorAccess::read(std::uint64_t offset_bytes, std::span<std::byte> out) const {
+  TRY(inside, check_inside(offset_bytes, out.size(), size_bytes()));
+  const Parts parts = parts_of(offset_bytes, out.size(), size_bytes());
+  const auto part = [&](std::uint64_t begin, std::uint64_t end) {
+    return out.subspan(static_cast<std::size_t>(begin - offset_bytes), static_cast<std::size_t>(end - begin));
+  };
+  TRY(head, read_part(parts.begin, part(parts.begin, parts.whole_begin)));
+  if (parts.whole_begin != parts.whole_end) {
+    TRY(middle, device_.read(parts.whole_begin, part(parts.whole_begin, parts.whole_end)));
+  }
+  return read_part(parts.whole_end, part(parts.whole_end, parts.end));
+}
+
 Status SectorAccess::patch(std::uint64_t offset_bytes, std::span<const std::byte> in) {
   if (in.empty()) {
     return Done{};

@@ -21,9 +21,7 @@ class SectorAccess final : public BlockDevice {
   explicit SectorAccess(BlockDevice& device) : device_(device) {}
 
   std::uint64_t size_bytes() const override { return device_.size_bytes(); }
-  Status read(std::uint64_t offset_bytes, std::span<std::byte> out) const override {
-    return device_.read(offset_bytes, out);
-  }
+  Status read(std::uint64_t offset_bytes, std::span<std::byte> out) const override;
   Status write(std::uint64_t offset_bytes, std::span<const std::byte> in) override;
   Status zero(std::uint64_t offset_bytes, std::uint64_t length_bytes) override;
   // The whole sectors of the range.
@@ -40,7 +38,8 @@ class SectorAccess final : public BlockDevice {
 
   Range sectors_of(std::uint64_t offset_bytes, std::uint64_t length_bytes) const;
   Range* place_for(const Range& range);
-  // Writes `in`, which lies inside of one sector.
+  // `out` and `in` lie inside of one sector.
+  Status read_part(std::uint64_t offset_bytes, std::span<std::byte> out) const;
   Status patch(std::uint64_t offset_bytes, std::span<const std::byte> in);
 
   BlockDevice& device_;

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "libraid/io/block_device.h"
+#include "libraid/serve/last_words.h"
 #include "libraid/serve/loop.h"
 
 namespace mdtool {
@@ -17,7 +18,7 @@ namespace mdtool {
 class Served {
  public:
   static Served read_only(const Source& source) { return Served(source, nullptr); }
-  // Writes arrive as whole sectors of 512 bytes (of fewer at an end that is none).
+  // Reads and writes arrive as whole sectors of 512 bytes (of fewer at an end that is none).
   static Served read_write(BlockDevice& device) { return Served(device, &device); }
 
   const Source& source() const { return *source_; }
@@ -76,6 +77,8 @@ Status serve_fuse(const Served& what, const ServeOptions& options, const Ready& 
 
 struct Stopped {
   std::vector<std::string> loops;  // that were detached
+  bool was_dead = false;           // its process was gone before: killed, or a crash
+  std::optional<ServerEnd> end;    // what the process said in LastWords, if it has them
 };
 
 // Detaches the loop devices of what serve_fuse() serves at that file, unmounts it, and waits for the end of its process

@@ -165,7 +165,8 @@ std::uint64_t FuseFile::room(std::uint64_t offset_bytes, std::uint64_t length_by
 
 FuseFile::Transferred FuseFile::read(std::uint64_t offset_bytes, std::span<std::byte> out) const {
   const auto part = out.first(static_cast<std::size_t>(room(offset_bytes, out.size())));
-  return {part.size(), part.empty() || source_.read(offset_bytes, part) ? 0 : EIO};
+  const Source& source = device_ ? *device_ : source_;
+  return {part.size(), part.empty() || source.read(offset_bytes, part) ? 0 : EIO};
 }
 
 FuseFile::Transferred FuseFile::write(std::uint64_t offset_bytes, std::span<const std::byte> in) {

@@ -40,10 +40,10 @@ std::string because(const char* what, int errno_value) {
 std::vector<std::string> resist_memory_pressure() {
   std::vector<std::string> warnings;
   if (const int cause = lock_memory()) {
-    warnings.push_back(because("the server is not locked into memory", cause));
+    warnings.push_back(because("the server is not locked into memory, and may stall where that is very short", cause));
   }
   if (const int cause = set_io_flusher(1)) {
-    warnings.push_back(because("the server is not exempt from freeing memory through itself", cause));
+    warnings.push_back(because("the server has no IO flusher's precedence, and may stall where memory is very short", cause));
   }
   return warnings;
 }

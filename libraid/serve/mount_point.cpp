@@ -13,7 +13,11 @@ namespace mdtool::serve {
 Result<MountPoint> MountPoint::prepare(const std::string& at) {
   TRY(path, canonical(at));
   if (const auto mount = topmost_mount(path)) {
-    return Error{ErrorKind::refused, at + ": is a mount point already (" + mount->type + ")"};
+    const std::string what_next = mount->type == mount_type ? "an array is served there, or its server was killed: "
+                                                              "mdtool stop " +
+                                                                  at + " ends that"
+                                                            : "give another path to serve at";
+    return Error{ErrorKind::refused, at + ": is a mount point already (" + mount->type + "); " + what_next};
   }
   const Descriptor made(::open(path.c_str(), O_RDONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600));
   if (made) {

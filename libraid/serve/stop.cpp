@@ -77,6 +77,8 @@ Result<Stopped> stop_fuse(const std::string& at, Force force) {
   if (!server || mount->type != serve::mount_type) {
     return Error{ErrorKind::refused, at + ": no array is served there"};
   }
+  const bool was_dead = !is_running(*server);
+  const LastWordsOf words(*server);
   TRY(loops, detach_all(path, force));
   TRY(unmounted, unmount_patiently(path, *mount, force, loops.empty() ? Clock::duration{0} : patience_after_loop));
   const auto deadline = Clock::now() + patience;
@@ -86,7 +88,7 @@ Result<Stopped> stop_fuse(const std::string& at, Force force) {
     }
     std::this_thread::sleep_for(between_looks);
   }
-  return Stopped{std::move(loops)};
+  return Stopped{std::move(loops), was_dead, words.read()};
 }
 
 }  // namespace mdtool

@@ -225,11 +225,91 @@ class ReadWrite(unittest.TestCase):
         self.assertEqual(self.run_mdtool("stop", self.at).returncode, 0)
         self.assertRegex(log.read_text(), r"^[0-9TZ:-]+ mdtool: stopped\n$")
 
+    def server(self):
+        mounts = pathlib.Path("/proc/self/mountinfo").read_text().splitlines()
+        return int(next(line for line in mounts if f" {self.at} " in line).split("mdtool-")[-1].split(":")[0])
+
+    def test_writers_are_refused_and_told_by_whom(self):
+        for name, verb in [("1.2-raid5-4-none-crash", ("resync", "--yes")),
+                           ("1.2-raid5-4-none-clean", ("build-parity", "--all", "--yes")),
+                           ("1.2-raid5-4-none-clean", ("assemble", "-w", "-y", "--at", self.scratch / "again"))]:
+            with self.subTest(verb=verb[0]):
+                members = self.unpack(name)
+                before = digests(members)
+                ran = self.run_mdtool("assemble", f"--overlay={self.scratch / (name + verb[0])}", members, "--at", self.at)
+                self.assertIn(ran.returncode, (0, ATTENTION), ran.stderr)
+                ran = self.run_mdtool(*verb, members, "--json")
+                self.assertEqual(ran.returncode & REFUSED, REFUSED, ran.stdout)
+                text = json.loads(ran.stdout)["error"]["text"]
+                self.assertRegex(text, rf"m0\.img: locked by process {self.server()} \({MDTOOL} assemble")
+                self.assertIn(self.run_mdtool("examine", members).returncode, (0, ATTENTION))
+                self.assertEqual(self.run_mdtool("stop", self.at).returncode, 0)
+                self.assertEqual(before, digests(members))
+
     def test_members_are_locked(self):
+        members = self.unpack("1.2-raid5-4-none-dirty-degraded")
+        self.document("assemble", "--force", "dirty-degraded", "-w", "-y", members, "--at", self.at, status=ATTENTION)
+        text = self.document("assemble", f"--overlay={self.scratch / 'over'}", "--force", "dirty-degraded", members,
+                             "--at", self.scratch / "again", status=REFUSED)["error"]["text"]
+        self.assertIn(f"process {self.server()} (", text)
+
+    def test_members_below_an_overlay_are_locked_for_writers(self):
+        members = self.unpack("1.2-raid5-4-none-clean")
+        overlays = [f"--overlay={self.scratch / name}" for name in ("one", "two")]
+        self.document("assemble", overlays[1], members, "--run", 'echo two >"$MDTOOL_ARRAY"', status=0)
+        self.document("assemble", overlays[0], members, "--at", self.at, status=0)
+        self.write(0, b"one")
+        # Beside it: another overlay, and readers.
+        self.document("assemble", overlays[1], members, "--run", 'grep -q two "$MDTOOL_ARRAY"', status=0)
+        self.content(members, "--force", "overwrite")
+        text = self.document("overlay", "commit", "--yes", self.scratch / "two", members, status=REFUSED)["error"]["text"]
+        self.assertIn(f"process {self.server()} (", text)
+        self.assertEqual(self.run_mdtool("stop", self.at).returncode, 0)
+        self.document("overlay", "commit", "--yes", self.scratch / "two", members, status=0)
+        self.assertEqual(self.content(members, "--force", "overwrite")[:4], b"two\n")
+
+    def test_stop_tells_how_the_array_was_left(self):
         members = self.unpack("1.2-raid5-4-none-clean")
         self.document("assemble", "-w", "-y", members, "--at", self.at, status=0)
-        document = self.document("assemble", "-w", "-y", members, "--at", self.scratch / "again", status=REFUSED)
-        self.assertIn("m0.img", document["error"]["text"])
+        self.write(0, b"a")
+        self.assertEqual(self.document("stop", self.at, status=0)["end"], "stopped")
+        self.document("assemble", members, "--at", self.at, status=0)
+        self.assertIsNone(self.document("stop", self.at, status=0)["end"])
+
+    # A file that may not grow is a full disk: what goes to the overlay fails.
+    def test_stop_tells_of_an_end_that_was_not_in_order(self):
+        members = self.unpack("1.2-raid5-4-none-clean")
+        before = digests(members)
+        limited = ["bash", "-c", 'trap "" XFSZ; ulimit -f 100; exec "$@"', "-", MDTOOL]
+        started = subprocess.run([*limited, "assemble", f"--overlay={self.scratch / 'over'}", str(members), "--at",
+                                  str(self.at)], capture_output=True, check=False, env=self.environment)
+        self.assertEqual(started.returncode, 0, started.stderr)
+        with self.assertRaises(OSError):
+            self.write(0, os.urandom(2 << 20))
+        document = self.document("stop", self.at, status=OPERATIONAL)
+        self.assertIn("not closed in order", document["error"]["text"])
+        self.assertIn("failed", document["end"])
+        self.assertEqual(before, digests(members))
+
+    def test_a_dead_server_is_told_of(self):
+        members = self.unpack("1.2-raid5-4-none-clean")
+        self.document("assemble", "-w", "-y", members, "--at", self.at, status=0)
+        self.write(0, b"a")
+        server = self.server()
+        os.kill(server, signal.SIGKILL)
+        deadline = time.monotonic() + 30
+        while os.path.exists(f"/proc/{server}/fd/0") and time.monotonic() < deadline:
+            time.sleep(0.01)
+        text = self.document("assemble", "-w", "-y", members, "--at", self.at,
+                             status=REFUSED | ATTENTION)["error"]["text"]
+        self.assertIn(f"mdtool stop {self.at}", text)
+        findings = self.document("stop", self.at, status=0)["findings"]
+        self.assertEqual([finding["id"] for finding in findings], ["server-was-gone"])
+
+    def test_memory_pressure_alarms_nobody(self):
+        members = self.unpack("1.2-raid5-4-none-clean")
+        ran = self.run_mdtool("assemble", "--overlay", members, "--run", "true")
+        self.assertNotIn(b"memory", ran.stderr)
 
 
 if __name__ == "__main__":

@@ -32,6 +32,30 @@ class FileDeviceTest : public testing::Test {
   void SetUp() override { write_file(path_, content_); }
 };
 
+// A write beyond the new end would make the file long again, with a hole of zeroes where data was.
+TEST_F(FileDeviceTest, a_file_that_was_cut_short_is_not_written_any_more) {
+  const std::vector<std::byte> bytes(512);
+  for (const bool noticed_by_reading : {false, true}) {
+    write_file(path_, content_);
+    const auto device = opened(Access::read_write);
+    ASSERT_TRUE(device->write(9'000, bytes));
+    ASSERT_EQ(::truncate(path_.c_str(), 100), 0);
+    if (noticed_by_reading) {
+      std::vector<std::byte> out(512);
+      ASSERT_FALSE(device->read(4096, out));
+      ASSERT_EQ(::truncate(path_.c_str(), 10'000), 0);
+    }
+    EXPECT_FALSE(device->write(9'000, bytes));
+    EXPECT_FALSE(device->write(0, bytes));
+    EXPECT_FALSE(device->write_durable(9'000, bytes));
+    EXPECT_FALSE(device->zero(9'000, 512));
+    EXPECT_FALSE(device->flush());
+    struct stat status {};
+    ASSERT_EQ(::stat(path_.c_str(), &status), 0);
+    EXPECT_EQ(status.st_size, noticed_by_reading ? 10'000 : 100);
+  }
+}
+
 TEST_F(FileDeviceTest, reads_what_is_there_at_any_offset) {
   const auto device = opened(Access::read_only);
   EXPECT_EQ(device->size_bytes(), content_.size());
@@ -94,6 +118,33 @@ TEST_F(FileDeviceTest, two_writers_are_refused_and_readers_are_not) {
 
 TEST_F(FileDeviceTest, the_lock_ends_with_the_device) {
   opened(Access::read_write).reset();
+  EXPECT_TRUE(FileDevice::open(path_, Access::read_write));
+}
+
+TEST_F(FileDeviceTest, held_files_are_shared_and_never_written) {
+  const auto first = opened(Access::read_only);
+  const auto second = opened(Access::read_only);
+  ASSERT_TRUE(first->hold());
+  ASSERT_TRUE(second->hold());
+  for (int writers = 0; writers < 2; ++writers) {
+    const auto writer = FileDevice::open(path_, Access::read_write);
+    ASSERT_FALSE(writer);
+    EXPECT_EQ(writer.error().kind, ErrorKind::refused);
+    EXPECT_NE(writer.error().text.find("process " + std::to_string(::getpid()) + " ("), std::string::npos)
+        << writer.error().text;
+  }
+}
+
+TEST_F(FileDeviceTest, what_is_written_is_not_held) {
+  const auto writer = opened(Access::read_write);
+  const auto reader = opened(Access::read_only);
+  const Status held = reader->hold();
+  ASSERT_FALSE(held);
+  EXPECT_EQ(held.error().kind, ErrorKind::refused);
+}
+
+TEST_F(FileDeviceTest, what_is_held_no_more_is_written) {
+  ASSERT_TRUE(opened(Access::read_only)->hold());
   EXPECT_TRUE(FileDevice::open(path_, Access::read_write));
 }
 

@@ -101,6 +101,27 @@ TEST_F(HolderTest, swap_and_loop_files_are_known_by_inode_not_by_name) {
   EXPECT_EQ(holder(*identify(file), system_), "in use as swap");
 }
 
+// Processes made of files: one that only reads, one that has locked another inode, one that has locked this one.
+TEST_F(HolderTest, a_lock_names_its_process) {
+  const std::string file = scratch_.path("image");
+  write_file(file, std::string("x"));
+  const FileIdentity identity = *identify(file);
+  const auto process = [&](const std::string& number, const std::string& info, const std::string& command) {
+    write_file(system_.proc + "/" + number + "/fdinfo/5", "pos:\t0\n" + info);
+    write_file(system_.proc + "/" + number + "/cmdline", command);
+    std::filesystem::create_directories(system_.proc + "/" + number + "/fd");
+    std::filesystem::create_symlink(file, system_.proc + "/" + number + "/fd/5");
+  };
+  const auto lock = [](std::uint64_t inode) {
+    return "lock:\t1: OFDLCK  ADVISORY  WRITE -1 fe:00:" + std::to_string(inode) + " 0 EOF\n";
+  };
+  process("11", "", "reader");
+  process("22", lock(identity.inode + 1), "other");
+  EXPECT_EQ(lock_holder(identity, system_), std::nullopt);
+  process("33", lock(identity.inode), std::string("mdtool\0assemble\0-w\0", 19));
+  EXPECT_EQ(lock_holder(identity, system_), "process 33 (mdtool assemble -w)");
+}
+
 TEST(Holder, this_system_can_be_asked) {
   const ScratchFolder scratch;
   write_file(scratch.path("image"), std::string("x"));

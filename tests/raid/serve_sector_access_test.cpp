@@ -17,10 +17,12 @@ class StrictDevice final : public BlockDevice {
  public:
   explicit StrictDevice(std::size_t size) : memory_(pattern(size)) {}
   const std::vector<std::byte>& bytes() const { return memory_.bytes(); }
-  std::uint64_t partial = 0, zeroed_bytes = 0, discarded_bytes = 0;
+  mutable std::uint64_t partial = 0;
+  std::uint64_t zeroed_bytes = 0, discarded_bytes = 0;
 
   std::uint64_t size_bytes() const override { return memory_.size_bytes(); }
   Status read(std::uint64_t offset_bytes, std::span<std::byte> out) const override {
+    note(offset_bytes, out.size());
     return memory_.read(offset_bytes, out);
   }
   Status write(std::uint64_t offset_bytes, std::span<const std::byte> in) override {
@@ -40,14 +42,14 @@ class StrictDevice final : public BlockDevice {
   Status flush() override { return Done{}; }
 
  private:
-  void note(std::uint64_t offset_bytes, std::uint64_t length_bytes) {
+  void note(std::uint64_t offset_bytes, std::uint64_t length_bytes) const {
     const bool to_the_end = offset_bytes + length_bytes == size_bytes();
     partial += offset_bytes % 512 == 0 && (length_bytes % 512 == 0 || to_the_end) ? 0U : 1U;
   }
   MemoryDevice memory_;
 };
 
-TEST(SectorAccess, every_small_range_is_written_and_zeroed_exactly) {
+TEST(SectorAccess, every_small_range_is_written_read_and_zeroed_exactly) {
   constexpr std::size_t size = 3 * 512 + 100;  // the last sector is short
   for (std::size_t begin = 0; begin <= size; begin += begin % 512 < 2 || begin % 512 > 508 ? 1 : 127) {
     for (std::size_t end = begin; end <= size; end += end % 512 < 2 || end % 512 > 508 || end >= size - 1 ? 1 : 126) {
@@ -58,6 +60,9 @@ TEST(SectorAccess, every_small_range_is_written_and_zeroed_exactly) {
       std::copy(bytes.begin(), bytes.end(), expected.begin() + static_cast<std::ptrdiff_t>(begin));
       ASSERT_TRUE(access.write(begin, bytes));
       ASSERT_EQ(device.bytes(), expected) << begin << " to " << end;
+      std::vector<std::byte> read(end - begin);
+      ASSERT_TRUE(access.read(begin, read));
+      ASSERT_EQ(read, bytes) << begin << " to " << end;
       std::fill_n(expected.begin() + static_cast<std::ptrdiff_t>(begin), end - begin, std::byte{0});
       ASSERT_TRUE(access.zero(begin, end - begin));
       ASSERT_EQ(device.bytes(), expected) << begin << " to " << end;
@@ -82,6 +87,8 @@ TEST(SectorAccess, beyond_the_end_is_out_of_range) {
   const auto bytes = pattern(100);
   EXPECT_EQ(access.write(1000, bytes).error().kind, ErrorKind::out_of_range);
   EXPECT_EQ(access.write(~std::uint64_t{0}, bytes).error().kind, ErrorKind::out_of_range);
+  std::vector<std::byte> room(100);
+  EXPECT_EQ(access.read(1000, room).error().kind, ErrorKind::out_of_range);
   EXPECT_EQ(access.zero(1, ~std::uint64_t{0}).error().kind, ErrorKind::out_of_range);
   EXPECT_EQ(access.discard(1024, 1).error().kind, ErrorKind::out_of_range);
 }
