@@ -202,8 +202,13 @@ def any_bitmap(one, bitmap, turn):
 
 
 def run(one):
+    arrays = [(4, "one-chunk"), (5, "unwritten"), (5, "partly zero"), (6, "partly"), (6, "unwritten zero")]
+    bitmaps = ["none", "classic"]
+    if one.rounds == 1 and not one.options.only:
+        few = one.random("few")
+        arrays, bitmaps = few.sample(arrays[:3], 1) + few.sample(arrays[3:], 1), few.sample(bitmaps, 1)
     for turn in range(one.rounds):
-        for level, origin in ((4, "one-chunk"), (5, "unwritten"), (5, "partly zero"), (6, "partly"), (6, "unwritten zero")):
+        for level, origin in arrays:
             one.run(f"{turn} raid{level} {origin}", one_array, level, origin, turn)
-        for bitmap in ("none", "classic"):
+        for bitmap in bitmaps:
             one.run(f"{turn} all with bitmap {bitmap}", any_bitmap, bitmap, turn)

@@ -11,7 +11,7 @@ import ondisk
 from lab import Shape
 
 SLOTS, MEMBER_MIB = 8, 384
-KILLS = 4
+KILLS = 2
 ATTEMPTS = 12  # for each of them
 LONGEST_DELAY = 0.3  # seconds from the first write to the signal, at first
 

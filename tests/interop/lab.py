@@ -27,6 +27,7 @@ RAID5_LAYOUTS = ["left-asymmetric", "right-asymmetric", "left-symmetric", "right
 RAID6_LAYOUTS = RAID5_LAYOUTS + ["ddf-zero-restart", "ddf-N-restart", "ddf-N-continue", "left-asymmetric-6",
                                  "right-asymmetric-6", "left-symmetric-6", "right-symmetric-6", "parity-first-6"]
 METADATA = ["0.90", "1.0", "1.1", "1.2"]
+MOST_IMAGES = 16  # of a guest
 FREE_AFTER_SECONDS = 20  # nothing may hold a guest's images so long after its end
 
 # The words of every guest script. Answers are lines "@ KEY VALUE".
@@ -209,6 +210,19 @@ def can_be_locked(path):
     return True
 
 
+def groups(things, slots_of):
+    """In order, as many at a time as one guest takes images."""
+    group, images = [], 0
+    for thing in things:
+        if images + slots_of(thing) > MOST_IMAGES:
+            yield group
+            group, images = [], 0
+        group.append(thing)
+        images += slots_of(thing)
+    if group:
+        yield group
+
+
 def tolerable_losses(shape):
     """Every set of slots that the array can do without, the empty one first."""
     most = 2 if shape.level == 6 else 1
@@ -227,6 +241,7 @@ class Lab:
         self.failures = []
         self.expectations = 0
         self.where = part
+        self.lacking = None
 
     # ---- expectations ------------------------------------------------------------------------------------------------
 
@@ -247,6 +262,10 @@ class Lab:
     def require(self, holds, what):
         if not self.expect(holds, what):
             raise Abandoned
+
+    def skip(self, lacking):
+        """Nothing is shown here: this machine lacks something."""
+        self.lacking = lacking
 
     def note(self, what):
         print(f"  {self.where}: {what}", flush=True)
@@ -280,6 +299,9 @@ class Lab:
             return 1
         if not self.options.keep:
             shutil.rmtree(self.directory)
+        if self.lacking:
+            print(f"{self.part}: not run here, this machine lacks: {self.lacking}")
+            return 0
         print(f"{self.part}: {self.expectations} expectations, all met (seed {self.seed})")
         return 0 if self.expectations else 1
 

@@ -9,12 +9,17 @@ from dataclasses import dataclass
 
 SECTOR = 512
 MAXSECT = 2**64 - 1
-RECOVERY_OFFSET_AT = 152  # in a 1.x superblock
+UUID_AT = 16  # in a 1.x superblock
+RECOVERY_OFFSET_AT = 152
 RESYNC_OFFSET_AT = 208
+MAX_DEV_AT = 220
+ROLES_AT = 256
+FAULTY_ROLE = 0xFFFE
 MD_MAGIC = 0xA92B4EFC
 BITMAP_MAGIC = 0x6D746962
 BITMAP_OFFSET_FEATURE = 0x1
 RECOVERY_OFFSET_FEATURE = 0x2
+BITMAP_UUID_AT = 8
 LOCKLESS_STATES_AT = 1024
 CLASSIC_BITS_AT = 256
 STATE_NAMES = ["unwritten", "clean", "dirty", "need_sync", "syncing", "need_sync_unwritten", "syncing_unwritten",
@@ -37,6 +42,9 @@ class Superblock:
     resync_offset: int
     recovery_offset: int | None
     bitmap_at: int | None  # byte offset
+    dev_number: int | None = None  # from here on: 1.x only
+    corrected_reads: int | None = None
+    roles: tuple = ()  # by dev_number
 
     @property
     def clean(self):
@@ -84,14 +92,16 @@ def _version_1(raw, at):
     feature_map, = struct.unpack_from("<I", raw, 8)
     level, layout, size, chunk, raid_disks, bitmap_offset = struct.unpack_from("<iIQIIi", raw, 72)
     data_offset, = struct.unpack_from("<Q", raw, 128)
-    recovery_offset, dev_number = struct.unpack_from("<QI", raw, 152)
+    recovery_offset, dev_number, corrected_reads = struct.unpack_from("<QII", raw, RECOVERY_OFFSET_AT)
     events, resync_offset = struct.unpack_from("<QQ", raw, 200)
-    role, = struct.unpack_from("<H", raw, 256 + 2 * dev_number)
+    roles = struct.unpack_from(f"<{struct.unpack_from('<I', raw, MAX_DEV_AT)[0]}H", raw, ROLES_AT)
+    role = roles[dev_number]
     return Superblock(at=at, uuid=raw[16:32], level=level, layout=layout, size=size, chunk=chunk,
                       raid_disks=raid_disks, data_offset=data_offset, slot=role if role < 0xFF00 else None,
                       events=events, resync_offset=resync_offset,
                       recovery_offset=recovery_offset if feature_map & RECOVERY_OFFSET_FEATURE else None,
-                      bitmap_at=at + bitmap_offset * SECTOR if feature_map & BITMAP_OFFSET_FEATURE else None)
+                      bitmap_at=at + bitmap_offset * SECTOR if feature_map & BITMAP_OFFSET_FEATURE else None,
+                      dev_number=dev_number, corrected_reads=corrected_reads, roles=roles)
 
 
 def edit_version_1(path, found, offset, data):
@@ -207,6 +217,10 @@ def complement(ranges, size):
             result.append((at, first))
         at = end
     return result + ([(at, size)] if at < size else [])
+
+
+def intersection(ranges, others):
+    return [(max(first, low), min(end, high)) for first, end in ranges for low, high in others if max(first, low) < min(end, high)]
 
 
 def total(ranges):

@@ -6,11 +6,19 @@
 //   pattern check DEVICE SEED FIRST COUNT      names the first bad sector and how many are bad; exit 1 if any
 //   pattern garbage DEVICE SEED [FIRST COUNT]  4 KiB blocks of equal words: all differ, and compress to almost nothing
 //   pattern storm DEVICE SEED FIRST COUNT      4 KiB blocks in random order past the page cache, until the power is cut
+//   pattern journal DEVICE SEED FIRST COUNT LOG HOW
+//     pieces of all sizes, some flushed, all told to LOG (a device, or a file of fixed size), until LOG is full, or
+//     (exit 3) writing fails; HOW: cached, direct, direct-4k (whole blocks only). A dot on stdout for 16 records
+//   pattern judge DEVICE SEED LOG BEFORE [EXCLUDED]
+//     exit 1 where a sector holds what LOG does not allow; BEFORE: a file with the content as it was, EXCLUDED: a file
+//     of lines "FIRST COUNT"
 //
 // A sector's word follows from the seed and the sector's number, a garbage block's from the seed and the block's
 // number.
 #define _FILE_OFFSET_BITS 64
 #define _GNU_SOURCE
+#include "pattern.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -21,22 +29,13 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { SECTOR = 512, GARBAGE_SECTORS = 8, BATCH_SECTORS = 2048, WORDS = SECTOR / sizeof(uint64_t) };
+#include "content.h"
+
+enum { GARBAGE_SECTORS = 8, BATCH_SECTORS = 2048 };
 
 static _Alignas(4096) uint64_t batch[BATCH_SECTORS][WORDS];
 
-// The finalizer of MurmurHash3: a bijection, so distinct numbers give distinct words under one seed.
-static uint64_t scramble(uint64_t x) {
-  x = (x ^ (x >> 33)) * 0xff51afd7ed558ccdu;
-  x = (x ^ (x >> 33)) * 0xc4ceb9fe1a85ec53u;
-  return x ^ (x >> 33);
-}
-
-static uint64_t word_of(uint64_t seed, uint64_t number) {
-  return scramble(scramble(seed + 1) + number);
-}
-
-static void die(const char* what) {
+_Noreturn void die(const char* what) {
   fprintf(stderr, "pattern: %s: %s\n", what, strerror(errno));
   exit(2);
 }
@@ -95,15 +94,25 @@ static void storm(int fd, uint64_t seed, uint64_t first, uint64_t count) {
   }
 }
 
+static int usage(void) {
+  fputs(
+      "usage: pattern write|check|garbage|storm DEVICE SEED FIRST COUNT (garbage: all of it by default)\n"
+      "       pattern journal DEVICE SEED FIRST COUNT LOG cached|direct|direct-4k\n"
+      "       pattern judge DEVICE SEED LOG BEFORE [EXCLUDED]\n",
+      stderr);
+  return 2;
+}
+
 int main(int argc, char** argv) {
+  if (argc == 8 && strcmp(argv[1], "journal") == 0)
+    return journal(argv[2], number(argv[3]), number(argv[4]), number(argv[5]), argv[6], argv[7]);
+  if ((argc == 6 || argc == 7) && strcmp(argv[1], "judge") == 0)
+    return judge(argv[2], number(argv[3]), argv[4], argv[5], argv[6]);
   bool writing = argc == 6 && strcmp(argv[1], "write") == 0;
   bool checking = argc == 6 && strcmp(argv[1], "check") == 0;
   bool storming = argc == 6 && strcmp(argv[1], "storm") == 0;
   bool filling = (argc == 4 || argc == 6) && strcmp(argv[1], "garbage") == 0;
-  if (!writing && !checking && !storming && !filling) {
-    fputs("usage: pattern write|check|garbage|storm DEVICE SEED FIRST COUNT (garbage: all of it by default)\n", stderr);
-    return 2;
-  }
+  if (!writing && !checking && !storming && !filling) return usage();
   int fd = open(argv[2], checking ? O_RDONLY : storming ? O_WRONLY | O_DIRECT : O_WRONLY);
   if (fd < 0) die(argv[2]);
   uint64_t seed = number(argv[3]), first = 0, count;

@@ -4,7 +4,7 @@ import lab
 import ondisk
 from lab import Shape
 
-ROUNDS = 4
+ROUNDS = 2
 LOCKLESS_CHUNK = 128  # sectors; the kernel's choice for members this small
 BASELINE, STORM = 7, 40  # seeds of content
 
