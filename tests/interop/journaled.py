@@ -184,10 +184,12 @@ stop {md}
     def note(self, what):
         self.one.note(what)
 
+    def undo_file(self):
+        return self.file(f"undo.{self.turn}")
+
     def resync(self, due, chunks):
         one, rest = self.one, self.rest
-        status, document = one.mdtool("resync", "--yes", "--undo", one.place("undo", one.name, f"{self.name}.{self.turn}"),
-                                      *rest.present())
+        status, document = one.mdtool("resync", "--yes", "--undo", self.undo_file(), *rest.present())
         one.require(status in (0, 1), f"resync: {status} ({document.get('error')})")
         result = document.get("result")
         one.expect(bool(result) or not due, f"nothing was done about {chunks} due chunks: {one.last}")
@@ -200,8 +202,7 @@ stop {md}
         one, rest = self.one, self.rest
         if all(block.clean for block in rest.superblocks()):
             return
-        status, document = one.mdtool("resync", "--yes", "--force=dirty-degraded", "--undo",
-                                      one.place("undo", one.name, f"{self.name}.{self.turn}"), *rest.present())
+        status, document = one.mdtool("resync", "--yes", "--force=dirty-degraded", "--undo", self.undo_file(), *rest.present())
         one.require(status & ~7 == 0, f"resync of what is left: {status} ({document.get('error')})")
         one.expect_equal(self.wrong(self.promised([(0, rest.first().size)])), [], "rows where P and Q disagree after resync")
 
