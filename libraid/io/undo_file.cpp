@@ -16,6 +16,7 @@
 #include "libmeta/checksum.h"
 #include "libmeta/ondisk.h"
 #include "libraid/io/file.h"
+#include "libraid/io/folder.h"
 
 namespace mdtool {
 namespace {
@@ -211,27 +212,6 @@ std::optional<std::vector<std::byte>> decompressed(std::span<const std::byte> fr
   return length == raw_bytes ? std::optional(std::move(raw)) : std::nullopt;
 }
 
-Status synced_folder(const std::filesystem::path& folder) {
-  const std::string name = folder.empty() ? "." : folder.string();
-  const Descriptor fd(::open(name.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!fd || ::fsync(fd.get()) != 0) {
-    return io_error(name, errno);
-  }
-  return Done{};
-}
-
-Status make_folders(const std::filesystem::path& folder) {
-  struct stat status {};
-  if (folder.empty() || ::stat(folder.c_str(), &status) == 0) {
-    return Done{};
-  }
-  TRY(above, make_folders(folder.parent_path()));
-  if (::mkdir(folder.c_str(), 0700) != 0 && errno != EEXIST) {
-    return io_error(folder.string(), errno);
-  }
-  return synced_folder(folder.parent_path());
-}
-
 Error damaged(std::uint64_t at, std::string_view what) {
   return {ErrorKind::format, "undo file damaged at byte " + std::to_string(at) + ": " + std::string(what)};
 }
@@ -328,7 +308,7 @@ Result<UndoFile> UndoFile::create(const std::string& path, const std::string& co
   }
   UndoFile file(path, std::move(fd), std::move(members));
   TRY(described, file.append_frame(encode_description(command_line, file.members_)));
-  TRY(synced, synced_folder(folder));
+  TRY(synced, sync_folder(folder));
   return file;
 }
 

@@ -3,35 +3,17 @@
 #include <gtest/gtest.h>
 
 #include <array>
-#include <cstdlib>
-#include <new>
 
 #include "libraid/io/fence.h"
 #include "libraid/io/file.h"
 #include "libraid/io/slice.h"
+#include "tests/raid/counted_allocations.h"
 #include "tests/raid/scratch.h"
-
-namespace {
-thread_local std::size_t allocations = 0;
-}  // namespace
-
-// Not inlined: g++ would take malloc and delete, or new and free, for a mismatch.
-[[gnu::noinline]] void* operator new(std::size_t size) {
-  ++allocations;
-  if (void* memory = std::malloc(size)) {
-    return memory;
-  }
-  std::abort();
-}
-[[gnu::noinline]] void operator delete(void* memory) noexcept {
-  std::free(memory);
-}
-[[gnu::noinline]] void operator delete(void* memory, std::size_t) noexcept {
-  std::free(memory);
-}
 
 namespace mdtool {
 namespace {
+
+using test::allocations;
 
 TEST(IoAllocation, none_where_all_goes_well) {
   ScratchFolder scratch;

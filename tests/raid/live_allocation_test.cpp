@@ -3,38 +3,14 @@
 // none, whatever its bitmap is.
 #include <gtest/gtest.h>
 
-#include <cstdlib>
-#include <new>
-
 #include "libraid/assemble/open_live.h"
+#include "tests/raid/counted_allocations.h"
 #include "tests/raid/loaded_array.h"
-
-namespace {
-thread_local std::size_t allocations = 0;
-}  // namespace
-
-// Not inlined: g++ would take malloc and delete, or new and free, for a mismatch.
-[[gnu::noinline]] void* operator new(std::size_t size) {
-  ++allocations;
-  if (void* memory = std::malloc(size)) {
-    return memory;
-  }
-  std::abort();
-}
-// What sorting asks for.
-[[gnu::noinline]] void* operator new(std::size_t size, const std::nothrow_t&) noexcept {
-  ++allocations;
-  return std::malloc(size);
-}
-[[gnu::noinline]] void operator delete(void* memory) noexcept {
-  std::free(memory);
-}
-[[gnu::noinline]] void operator delete(void* memory, std::size_t) noexcept {
-  std::free(memory);
-}
 
 namespace mdtool {
 namespace {
+
+using test::allocations;
 
 class LiveAllocation : public testing::TestWithParam<const char*> {};
 
