@@ -126,12 +126,9 @@ Complaint Judge::check_sector(const Oracle::Allowed& allowed, const std::byte* b
   return (allowed.contents.size() > 1 ? "I3: " : "I4: ") + sector + " reads what nobody wrote";
 }
 
-// The data as it lies on the members.
-Complaint Judge::check_members(const std::vector<Image>& images, const std::vector<std::uint64_t>& more_rows) const {
-  const auto look = [&](const Oracle::Allowed& allowed) {
-    const ArraySpec::Place place = spec_.place(allowed.sector);
-    return check_sector(allowed, images[place.slot].data() + (spec_.data_offset() + place.row) * sector_bytes);
-  };
+// Everything that may have been written, and these rows.
+template <typename Look>
+Complaint Judge::look_at_all(const std::vector<std::uint64_t>& more_rows, Look look) const {
   for (const Oracle::Allowed& allowed : allowed_) {
     if (Complaint c = look(allowed)) {
       return c;
@@ -147,6 +144,15 @@ Complaint Judge::check_members(const std::vector<Image>& images, const std::vect
     }
   }
   return std::nullopt;
+}
+
+// The data as it lies on the members.
+Complaint Judge::check_members(const std::vector<Image>& images, const std::vector<std::uint64_t>& more_rows) const {
+  const auto look = [&](const Oracle::Allowed& allowed) {
+    const ArraySpec::Place place = spec_.place(allowed.sector);
+    return check_sector(allowed, images[place.slot].data() + (spec_.data_offset() + place.row) * sector_bytes);
+  };
+  return look_at_all(more_rows, look);
 }
 
 // The data as the engine reads it.
@@ -173,21 +179,7 @@ Complaint Judge::check_reads(Machine& machine, const Forces& forces, const std::
     Complaint c = check_sector(allowed, bytes.data());
     return c && lost ? *c + " (reconstructed)" : c;
   };
-  for (const Oracle::Allowed& allowed : allowed_) {
-    if (Complaint c = look(allowed)) {
-      return c;
-    }
-  }
-  std::vector<std::uint64_t> more;
-  for (const std::uint64_t row : more_rows) {
-    add_row(spec_, row, more);
-  }
-  for (const std::uint64_t sector : more) {
-    if (Complaint c = look(oracle_.allowed(sector, position_))) {
-      return c;
-    }
-  }
-  return std::nullopt;
+  return look_at_all(more_rows, look);
 }
 
 std::vector<std::uint64_t> Judge::other_rows(const Log& recovery) const {

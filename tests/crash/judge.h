@@ -57,6 +57,8 @@ class Judge {
   Complaint check_cut(Machine&, const std::vector<Image>&, const WrongRows&, const Situation&, const Forces&,
                       std::vector<SectorRange>& uncertain) const;
   Complaint recover(Machine&, const std::vector<Image>&, const Situation&, const Forces&, Recovery&) const;
+  template <typename Look>  // Complaint look(const Oracle::Allowed&)
+  Complaint look_at_all(const std::vector<std::uint64_t>& more_rows, Look look) const;
   Complaint check_members(const std::vector<Image>&, const std::vector<std::uint64_t>& more_rows) const;
   Complaint check_reads(Machine&, const Forces&, const std::vector<std::uint64_t>& more_rows,
                         std::vector<SectorRange>& uncertain) const;
