@@ -27,6 +27,7 @@ struct Finding {
   std::string field;  // the on-disk field's name, or empty
   std::string text;   // a sentence: what is there, what was expected, what follows
   Effect effect = Effect::none;
+  std::string next = {};  // what to do about it: a sentence or a command; empty: nothing
 };
 
 using Findings = std::vector<Finding>;

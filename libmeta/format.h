@@ -21,6 +21,13 @@ struct Patch {
   std::vector<std::byte> bytes;
 };
 
+// An entry of dev_roles that changes, in 1.x coding as in MemberDescription::dev_roles. 0.90: the descriptor of that
+// number.
+struct RoleChange {
+  std::uint32_t dev_number = 0;
+  std::uint16_t role = role_spare;
+};
+
 // What a run of mdtool changes in a superblock. Everything else stays as it is, reserved bytes included.
 struct SuperblockChange {
   std::optional<std::uint64_t> events;
@@ -30,7 +37,18 @@ struct SuperblockChange {
   std::vector<std::uint32_t> faulty_slots;   // the same, of members that failed while the array was in use
   std::vector<std::uint32_t> departed;       // dev_numbers whose role ends: dropped replacements (1.x only)
   std::uint32_t corrected_reads = 0;         // sectors more in this member's cnt_corrected_read (1.x only)
-  enum class Recovery { keep, clear } recovery = Recovery::keep;  // RECOVERY_OFFSET and RECOVERY_BITMAP
+  std::vector<RoleChange> roles;             // after all of the above; this member's own entry included
+  // RECOVERY_OFFSET and RECOVERY_BITMAP. from_start: the first alone, with recovery_offset 0; by_bitmap: both, the same
+  // (1.x only: on 0.90 such a member is a spare).
+  enum class Recovery { keep, clear, from_start, by_bitmap } recovery = Recovery::keep;
+};
+
+// A member that is to get a superblock of an array that others have.
+struct NewMember {
+  std::uint64_t member_bytes = 0;
+  Uuid device_uuid;              // 1.x only
+  std::uint32_t dev_number = 0;  // its index in dev_roles
+  std::uint16_t role = role_spare;
 };
 
 class Format;
@@ -50,6 +68,13 @@ class Metadata {
   virtual std::vector<std::byte> encode() const = 0;
   // The same superblock with the change made and the checksum right.
   virtual std::unique_ptr<Metadata> changed(const SuperblockChange&) const = 0;
+  // The same superblock with one field set and the checksum right: a name as fields() gives it, the value as people
+  // write it (decimal, 0x..., a UUID, text). Fails (usage) for an unknown name and for a value that the field cannot
+  // hold; what the value means for the array is the caller's to judge.
+  virtual Result<std::unique_ptr<Metadata>> with_field(std::string_view name, std::string_view value) const = 0;
+  // This array's superblock for another member, at its place there: everything that belongs to the array as here, data
+  // and bitmap at the same offsets, its own identity and role, in sync. Refused where the member has no room for it.
+  virtual Result<std::unique_ptr<Metadata>> for_member(const NewMember&) const = 0;
 };
 
 class Format {

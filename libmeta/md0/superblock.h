@@ -7,6 +7,8 @@
 #include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
+#include <optional>
 
 #include "libmeta/description.h"
 #include "libmeta/field.h"
@@ -26,10 +28,12 @@ constexpr std::uint32_t sb_clean = 1U << 0;           // MD_SB_CLEAN
 constexpr std::uint32_t sb_bitmap_present = 1U << 8;  // MD_SB_BITMAP_PRESENT
 
 // Bits of a descriptor's `state`.
-constexpr std::uint32_t disk_faulty = 1U << 0;   // MD_DISK_FAULTY
-constexpr std::uint32_t disk_active = 1U << 1;   // MD_DISK_ACTIVE
-constexpr std::uint32_t disk_sync = 1U << 2;     // MD_DISK_SYNC
-constexpr std::uint32_t disk_removed = 1U << 3;  // MD_DISK_REMOVED
+constexpr std::uint32_t disk_faulty = 1U << 0;        // MD_DISK_FAULTY
+constexpr std::uint32_t disk_active = 1U << 1;        // MD_DISK_ACTIVE
+constexpr std::uint32_t disk_sync = 1U << 2;          // MD_DISK_SYNC
+constexpr std::uint32_t disk_removed = 1U << 3;       // MD_DISK_REMOVED
+constexpr std::uint32_t disk_write_mostly = 1U << 9;  // MD_DISK_WRITEMOSTLY
+constexpr std::uint32_t disk_failfast = 1U << 10;     // MD_DISK_FAILFAST
 
 // mdp_disk_t.
 template <std::endian Order>
@@ -117,6 +121,11 @@ template <std::endian Order>
 Findings verify(const Record<Order>&, std::uint64_t member_bytes);
 template <std::endian Order>
 Fields fields(const Record<Order>&);
+
+// The superblock's sector; none where that would leave no data before it.
+std::optional<Sectors> superblock_place(Sectors member);
+template <std::endian Order>
+std::unique_ptr<Metadata> metadata(const Record<Order>&);
 
 // "0.90" and "0.90-big-endian"; a description says "0.90" for both.
 const Format& little_endian();

@@ -3,12 +3,11 @@
 #include <limits>
 #include <string>
 
+#include "libmeta/field_value.h"
 #include "libmeta/md1/superblock.h"
 
 namespace mdtool::md1 {
 namespace {
-
-constexpr std::uint64_t seconds_mask = (std::uint64_t{1} << 40) - 1;
 
 // `offset` sectors from the superblock in bytes from the member's start, or none before that.
 std::optional<std::uint64_t> from_superblock(const Record& record, std::int64_t offset) {

@@ -8,56 +8,10 @@
 #include <utility>
 
 #include "libmeta/checksum.h"
+#include "libmeta/md1/edit.h"
 
 namespace mdtool::md1 {
 namespace {
-
-constexpr std::uint64_t seconds_mask = (std::uint64_t{1} << 40) - 1;
-
-// The superblock's sector, or none where a member of this size cannot have one.
-std::optional<Sectors> place(std::uint32_t minor_version, Sectors member) {
-  switch (minor_version) {
-    case 1:
-      return Sectors(0);
-    case 2:
-      return Sectors(8);
-    default: {
-      // From 16 on: below, no room for the 10 sectors of data that the kernel demands, and 1.2 has its place there.
-      if (member < Sectors(32)) {
-        return std::nullopt;
-      }
-      return Sectors((member.count() - 16) & ~std::uint64_t{7});
-    }
-  }
-}
-
-template <typename T>
-bool contains(const std::vector<std::uint32_t>& list, T value) {
-  return std::find(list.begin(), list.end(), value) != list.end();
-}
-
-// As super_1_sync(): a device that failed stays faulty for as long as it is attached, one that is not there is a spare.
-void mark_lost(Record& record, const SuperblockChange& change) {
-  const std::vector<std::uint16_t> roles = record.dev_roles();
-  for (std::size_t i = 0; i < roles.size(); ++i) {
-    if (roles[i] >= role_max_regular || i == record.fixed.dev_number) {
-      continue;
-    }
-    if (contains(change.missing_slots, roles[i]) || contains(change.departed, i)) {
-      record.set_dev_role(i, role_spare);
-    } else if (contains(change.faulty_slots, roles[i])) {
-      record.set_dev_role(i, role_faulty);
-    }
-  }
-}
-
-void clear_recovery(Superblock& superblock) {
-  constexpr std::uint32_t recovering = feature_recovery_offset | feature_recovery_bitmap;
-  if ((superblock.feature_map & feature_recovery_offset) != 0) {
-    superblock.feature_map = superblock.feature_map & ~recovering;
-    superblock.recovery_offset = 0;  // as super_1_sync() leaves a member in sync
-  }
-}
 
 class Metadata1 final : public Metadata {
  public:
@@ -71,23 +25,15 @@ class Metadata1 final : public Metadata {
   std::vector<std::byte> encode() const override { return record_.encode(); }
 
   std::unique_ptr<Metadata> changed(const SuperblockChange& change) const override {
-    Record record = record_;
-    if (change.events) {
-      record.fixed.events = *change.events;
-    }
-    if (change.utime_seconds) {
-      record.fixed.utime = *change.utime_seconds & seconds_mask;
-    }
-    if (change.resync_offset) {
-      record.fixed.resync_offset = change.resync_offset->count();
-    }
-    mark_lost(record, change);
-    record.fixed.cnt_corrected_read = record.fixed.cnt_corrected_read + change.corrected_reads;
-    if (change.recovery == SuperblockChange::Recovery::clear) {
-      clear_recovery(record.fixed);
-    }
-    record.fixed.sb_csum = record.expected_checksum();
-    return std::make_unique<Metadata1>(format_, std::move(record));
+    return metadata(md1::changed(record_, change));
+  }
+  Result<std::unique_ptr<Metadata>> with_field(std::string_view name, std::string_view value) const override {
+    TRY(record, md1::with_field(record_, name, value));
+    return metadata(std::move(record));
+  }
+  Result<std::unique_ptr<Metadata>> for_member(const NewMember& member) const override {
+    TRY(record, md1::for_member(record_, member));
+    return metadata(std::move(record));
   }
 
  private:
@@ -102,7 +48,7 @@ class Format1 final : public Format {
   std::string_view name() const override { return name_; }
 
   Result<std::vector<std::uint64_t>> probe(const Source& source) const override {
-    const std::optional<Sectors> sector = place(minor_version_, Sectors::from_bytes(source.size_bytes()));
+    const std::optional<Sectors> sector = superblock_place(minor_version_, Sectors::from_bytes(source.size_bytes()));
     if (!sector || !fits(sector->bytes(), sizeof(Superblock), source.size_bytes())) {
       return std::vector<std::uint64_t>{};
     }
@@ -127,7 +73,7 @@ class Format1 final : public Format {
     record.minor_version = minor_version_;
     record.offset_bytes = offset_bytes;
     record.member_bytes = size;
-    return std::unique_ptr<Metadata>(std::make_unique<Metadata1>(*this, std::move(record)));
+    return metadata(std::move(record));
   }
 
  private:
@@ -142,7 +88,7 @@ PplPlace ppl_place(const Superblock& superblock) {
 }
 
 std::vector<std::uint16_t> Record::dev_roles() const {
-  const std::size_t count = std::min<std::size_t>({fixed.max_dev, max_dev_limit, rest.size() / sizeof(le16)});
+  const std::size_t count = std::min<std::size_t>(fixed.max_dev, most_dev_roles());
   std::vector<std::uint16_t> roles(count);
   for (std::size_t i = 0; i < count; ++i) {
     le16 role;
@@ -155,6 +101,10 @@ std::vector<std::uint16_t> Record::dev_roles() const {
 void Record::set_dev_role(std::size_t dev_number, std::uint16_t role) {
   const le16 stored = role;
   std::memcpy(rest.data() + dev_number * sizeof(le16), &stored, sizeof(stored));
+}
+
+std::size_t Record::most_dev_roles() const {
+  return std::min<std::size_t>(max_dev_limit, rest.size() / sizeof(le16));
 }
 
 std::size_t Record::io_bytes() const {
@@ -177,6 +127,29 @@ std::uint32_t Record::expected_checksum() const {
   const std::size_t max_dev = std::min<std::size_t>(fixed.max_dev, max_dev_limit);
   bytes.resize(std::min(bytes.size(), sizeof(Superblock) + max_dev * sizeof(le16)));
   return superblock_sum<std::endian::little>(bytes, offsetof(Superblock, sb_csum));
+}
+
+std::optional<Sectors> superblock_place(std::uint32_t minor_version, Sectors member) {
+  switch (minor_version) {
+    case 1:
+      return Sectors(0);
+    case 2:
+      return Sectors(8);
+    default: {
+      // From 16 on: below, no room for the 10 sectors of data that the kernel demands, and 1.2 has its place there.
+      if (member < Sectors(32)) {
+        return std::nullopt;
+      }
+      return Sectors((member.count() - 16) & ~std::uint64_t{7});
+    }
+  }
+}
+
+std::unique_ptr<Metadata> metadata(Record record) {
+  const Format& format = record.minor_version == 0   ? version_1_0()
+                         : record.minor_version == 1 ? version_1_1()
+                                                     : version_1_2();
+  return std::make_unique<Metadata1>(format, std::move(record));
 }
 
 const Format& version_1_0() {

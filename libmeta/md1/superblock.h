@@ -6,6 +6,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <vector>
 
@@ -94,20 +95,24 @@ struct PplPlace {
 static_assert(sizeof(PplPlace) == sizeof(Superblock::bitmap_offset));
 PplPlace ppl_place(const Superblock&);
 
+constexpr std::uint32_t bad_block_log_sectors = 8;  // that mdadm leaves
 constexpr std::uint32_t superblock_limit_bytes = 4096;
 constexpr std::uint32_t max_dev_limit = (superblock_limit_bytes - sizeof(Superblock)) / sizeof(le16);
 
 // A superblock as read from a member: the declared part, and whatever of 4096 bytes follows it on that member.
 struct Record {
   Superblock fixed;
-  std::vector<std::byte> rest;  // dev_roles, then bytes that are not the superblock's
+  std::vector<std::byte> rest;  // up to 4096 bytes in all: dev_roles, then bytes that are not the superblock's
   std::uint32_t minor_version = 0;
   std::uint64_t offset_bytes = 0;
   std::uint64_t member_bytes = 0;
 
   // As many as were read, at most max_dev.
   std::vector<std::uint16_t> dev_roles() const;
+  // `dev_number` is below most_dev_roles(), whatever max_dev says.
   void set_dev_role(std::size_t dev_number, std::uint16_t role);
+  // How many entries there is room for: in 4096 bytes and in what was read.
+  std::size_t most_dev_roles() const;
   bool has(std::uint32_t features) const { return (fixed.feature_map & features) != 0; }
   // What md writes: max_dev roles, rounded up to sectors, never beyond 4096 bytes or the member.
   std::size_t io_bytes() const;
@@ -121,6 +126,10 @@ struct Record {
 MemberDescription describe(const Record&);
 Findings verify(const Record&, std::uint64_t member_bytes);
 Fields fields(const Record&);
+
+// The superblock's sector, or none where a member of this size cannot have one.
+std::optional<Sectors> superblock_place(std::uint32_t minor_version, Sectors member);
+std::unique_ptr<Metadata> metadata(Record);
 
 const Format& version_1_0();
 const Format& version_1_1();

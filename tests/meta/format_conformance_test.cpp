@@ -24,8 +24,41 @@ Sample sample_of(const Format& format) {
   return {made.member(), made.super_offset().bytes()};
 }
 
-// Everything that can be asked of a superblock; the answers are only required to exist.
-void ask_everything(const Metadata& metadata, std::uint64_t member_bytes) {
+std::string printed(const Field& field) {
+  if (const auto* text = std::get_if<std::string>(&field.value)) {
+    return *text;
+  }
+  const auto* number = std::get_if<std::uint64_t>(&field.value);
+  return number != nullptr ? std::to_string(*number) : std::to_string(std::get<std::int64_t>(field.value));
+}
+
+// A field set to what it is; not every number that a broken superblock holds is one that can be set.
+void set_to_itself(const Metadata& metadata, const Field& field, std::uint64_t member_bytes) {
+  const auto same = metadata.with_field(field.name, printed(field));
+  EXPECT_TRUE(same || field.name == "max_dev") << field.name;
+  if (same && field.name != "sb_csum") {
+    EXPECT_EQ((*same)->encode(), metadata.changed({})->encode()) << field.name;
+    EXPECT_EQ(find((*same)->verify(member_bytes), "superblock-checksum"), nullptr) << field.name;
+  }
+}
+
+// Edits of a superblock that may say anything.
+void edit_roles(const Metadata& metadata, std::uint64_t member_bytes) {
+  SuperblockChange change;
+  change.roles = {{2, 1}, {0, role_faulty}, {1, role_spare}, {1919, 3}, {0xffffffff, 0}};
+  change.recovery = SuperblockChange::Recovery::by_bitmap;
+  const auto changed = metadata.changed(change);
+  EXPECT_LE(changed->encode().size(), 4096U);
+  EXPECT_EQ(find(changed->verify(member_bytes), "superblock-checksum"), nullptr);
+  const auto added = metadata.for_member({member_bytes, Uuid{}, 5, 2});
+  if (added) {
+    EXPECT_EQ((*added)->describe().dev_number, 5U);
+    EXPECT_EQ(find((*added)->verify(member_bytes), "superblock-checksum"), nullptr);
+  }
+}
+
+// Everything that can be asked of a superblock; the answers are only required to exist. `which` of many times it is.
+void ask_everything(const Metadata& metadata, std::uint64_t member_bytes, std::size_t which) {
   const MemberDescription d = metadata.describe();
   EXPECT_LE(d.dev_roles.size(), 1920U);
   EXPECT_EQ(d.slot.has_value(), d.role == Role::active);
@@ -38,7 +71,11 @@ void ask_everything(const Metadata& metadata, std::uint64_t member_bytes) {
       EXPECT_TRUE(c >= ' ' && c < 127) << finding.id;
     }
   }
-  EXPECT_FALSE(metadata.fields().empty());
+  const Fields fields = metadata.fields();
+  if (which % 8 == 0) {
+    set_to_itself(metadata, fields.at(which / 8 % fields.size()), member_bytes);
+    edit_roles(metadata, member_bytes);
+  }
   SuperblockChange change;
   change.events = 1;
   change.resync_offset = Sectors(0);
@@ -73,7 +110,17 @@ TEST_P(EveryFormat, ReadsAndEncodesTheSameBytes) {
   EXPECT_EQ(metadata->offset_bytes(), sample.offset_bytes);
   EXPECT_LE(worst_effect(metadata->verify(sample.member.size_bytes())), Effect::none);
   expect_identity(*metadata, sample.member);
-  ask_everything(*metadata, sample.member.size_bytes());
+  ask_everything(*metadata, sample.member.size_bytes(), 0);
+}
+
+TEST_P(EveryFormat, SetsEveryFieldToWhatItIs) {
+  const Sample sample = sample_of(*GetParam());
+  const auto metadata = GetParam()->read(sample.member, sample.offset_bytes).value();
+  for (const Field& field : metadata->fields()) {
+    const auto same = metadata->with_field(field.name, printed(field));
+    ASSERT_TRUE(same) << field.name << ": " << same.error().text;
+    EXPECT_EQ((*same)->encode(), metadata->encode()) << field.name;
+  }
 }
 
 TEST_P(EveryFormat, SurvivesEveryFlippedByte) {
@@ -85,7 +132,7 @@ TEST_P(EveryFormat, SurvivesEveryFlippedByte) {
       const auto metadata = GetParam()->read(sample.member, sample.offset_bytes);
       EXPECT_EQ(metadata.has_value(), i >= 4) << i;
       if (metadata) {
-        ask_everything(**metadata, sample.member.size_bytes());
+        ask_everything(**metadata, sample.member.size_bytes(), i);
         expect_identity(**metadata, sample.member);
         const bool summed = i < 512 || GetParam()->name().substr(0, 2) == "0.";
         EXPECT_TRUE(!summed || worst_effect((*metadata)->verify(sample.member.size_bytes())) != Effect::none) << i;
@@ -103,7 +150,7 @@ TEST_P(EveryFormat, SurvivesEveryTruncation) {
     EXPECT_TRUE(GetParam()->probe(sample.member).has_value());
     const auto metadata = GetParam()->read(sample.member, sample.offset_bytes);
     if (metadata) {
-      ask_everything(**metadata, size);
+      ask_everything(**metadata, size, size);
       expect_identity(**metadata, sample.member);
     }
   }

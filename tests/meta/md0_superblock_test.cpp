@@ -244,6 +244,117 @@ TEST(Md0Change, AMemberThatFailedMovesBehindTheSlots) {
   EXPECT_EQ(ids(changed->verify(member_sectors * 512)), "");
 }
 
+template <typename Member>
+auto with_roles(const Member& made, std::vector<RoleChange> roles,
+                SuperblockChange::Recovery recovery = SuperblockChange::Recovery::keep) {
+  SuperblockChange change;
+  change.roles = std::move(roles);
+  change.recovery = recovery;
+  const auto changed = made.read()->changed(change);
+  EXPECT_EQ(worst_effect(changed->verify(member_sectors * 512)), Effect::none);
+  return load<decltype(made.sb)>(changed->encode(), 0).value();
+}
+
+TYPED_TEST(EveryOrder, AnAddedRoleIsAnActiveDescriptor) {
+  TypeParam made;
+  made.sb.disks[2].state = md0::disk_removed | md0::disk_faulty;
+  made.sb.disks[2].state = made.sb.disks[2].state | md0::disk_write_mostly;
+  const auto sb = with_roles(made, {{2, 2}});
+  EXPECT_EQ(sb.disks[2].state, 6U | md0::disk_write_mostly);
+  EXPECT_EQ(sb.disks[2].raid_disk, 2U);
+  EXPECT_EQ(sb.disks[2].minor, 32U);  // as it was
+  EXPECT_EQ(sb.active_disks, 3U);
+  EXPECT_EQ(sb.failed_disks, 0U);
+  EXPECT_EQ(sb.this_disk.state, 6U);
+}
+
+TYPED_TEST(EveryOrder, LostRolesLookAsTheKernelLeavesThem) {
+  const TypeParam made;
+  const auto removed = with_roles(made, {{2, role_spare}, {3, role_spare}});
+  EXPECT_EQ(removed.disks[2].state, 9U);
+  EXPECT_EQ(removed.disks[2].minor, 0U);
+  EXPECT_EQ(removed.disks[2].number, 2U);
+  EXPECT_EQ(removed.disks[3].number, 0U);
+  EXPECT_EQ(removed.disks[3].minor, 0U);
+  EXPECT_EQ(removed.nr_disks, 2U);
+  EXPECT_EQ(removed.failed_disks, 1U);
+  EXPECT_EQ(removed.spare_disks, 0U);
+  const auto failed = with_roles(made, {{2, role_faulty}});
+  EXPECT_EQ(failed.disks[2].state, 9U);
+  EXPECT_EQ(failed.disks[4].state, 1U);
+  EXPECT_EQ(failed.disks[4].number, 4U);
+  EXPECT_EQ(failed.disks[4].minor, 32U);
+  EXPECT_EQ(with_roles(made, {{2, role_spare}, {2, role_faulty}}).disks[4].state, 0U);  // it held no slot any more
+  EXPECT_EQ(with_roles(made, {{27, 0}, {0xffffffff, 0}}).nr_disks, 4U);
+}
+
+TYPED_TEST(EveryOrder, ItsOwnRoleIsInBothPlaces) {
+  TypeParam made;
+  made.sb.this_disk.reserved[0] = 7;
+  const auto faulty = with_roles(made, {{1, role_faulty}});
+  EXPECT_EQ(faulty.disks[1].state, 1U);
+  EXPECT_EQ(faulty.this_disk.state, 1U);
+  const auto spare = with_roles(made, {{1, role_spare}});
+  EXPECT_EQ(spare.disks[1].state, 0U);
+  EXPECT_EQ(spare.disks[1].number, 1U);
+  EXPECT_EQ(spare.this_disk.state, 0U);
+  EXPECT_EQ(spare.spare_disks, 2U);
+  // Somebody else's role leaves this_disk alone, whatever is in it.
+  EXPECT_EQ(with_roles(made, {{2, role_spare}}).this_disk.reserved[0], 7U);
+}
+
+TYPED_TEST(EveryOrder, ARecoveryFromTheStartIsASpares) {
+  const TypeParam made;
+  for (const auto recovery : {SuperblockChange::Recovery::from_start, SuperblockChange::Recovery::by_bitmap}) {
+    const auto sb = with_roles(made, {{1, 1}}, recovery);  // never in sync
+    EXPECT_EQ(sb.this_disk.state, 0U);
+    EXPECT_EQ(sb.disks[1].state, 0U);
+    EXPECT_EQ(sb.active_disks, 2U);
+  }
+}
+
+TYPED_TEST(EveryOrder, GivesAnotherMemberItsOwnSuperblock) {
+  TypeParam made;
+  made.sb.disks[2].state = md0::disk_removed | md0::disk_faulty;
+  const auto other = made.read()->for_member({30000 * 512, Uuid{}, 2, 2}).value();
+  EXPECT_EQ(other->offset_bytes(), ((30000 & ~127ULL) - 128) * 512);
+  const MemberDescription d = other->describe();
+  EXPECT_EQ(d.dev_number, 2U);
+  EXPECT_EQ(d.slot, 2U);
+  EXPECT_TRUE(d.in_sync());
+  EXPECT_EQ(d.events, made.sb.events.value());
+  EXPECT_EQ(d.bitmap_offset_bytes, other->offset_bytes() + 4096);
+  EXPECT_EQ(worst_effect(other->verify(30000 * 512)), Effect::none);
+  const auto sb = load<decltype(made.sb)>(other->encode(), 0).value();
+  EXPECT_EQ(sb.active_disks, 3U);
+  EXPECT_EQ(sb.disks[2].major, 0U);  // not known
+}
+
+TYPED_TEST(EveryOrder, ASpareGetsADescriptor) {
+  const TypeParam made;
+  const auto other = made.read()->for_member({member_sectors * 512, Uuid{}, 4, role_spare}).value();
+  const auto sb = load<decltype(made.sb)>(other->encode(), 0).value();
+  EXPECT_EQ(sb.this_disk.number, 4U);
+  EXPECT_EQ(sb.disks[4].number, 4U);
+  EXPECT_EQ(sb.disks[4].raid_disk, 4U);
+  EXPECT_EQ(sb.disks[4].state, 0U);
+  EXPECT_EQ(sb.nr_disks, 5U);
+  EXPECT_EQ(sb.spare_disks, 2U);
+  EXPECT_EQ(other->describe().role, Role::spare);
+}
+
+TYPED_TEST(EveryOrder, RefusesAMemberWithoutRoom) {
+  const TypeParam made;
+  const auto metadata = made.read();
+  EXPECT_TRUE(metadata->for_member({(16384 + 128) * 512, Uuid{}, 2, 2}));
+  for (std::uint64_t sectors : {16384U + 127, 200U, 0U}) {
+    const auto refused = metadata->for_member({sectors * 512, Uuid{}, 2, 2});
+    ASSERT_FALSE(refused) << sectors;
+    EXPECT_EQ(refused.error().kind, ErrorKind::refused);
+  }
+  EXPECT_EQ(metadata->for_member({member_sectors * 512, Uuid{}, 27, 2}).error().kind, ErrorKind::usage);
+}
+
 TEST(Md0Fields, NameEveryDescriptor) {
   const Fields fields = Md0Member<big>().read()->fields();
   EXPECT_EQ(fields.front().name, "md_magic");
