@@ -92,7 +92,7 @@ std::string message_of(const Usable& usable) {
 
 class AssembleCommand final : public Command {
  public:
-  void set_up(CLI::App& app) override {
+  void set_up(Options& app) override {
     reading_.set_up(app, {"dirty-degraded"});
     app.add_option("--at", at_, "The file that the array appears as; made where nothing is");
     app.add_flag("-w,--read-write", read_write_, "The array can be written, and its members are");
@@ -103,14 +103,18 @@ class AssembleCommand final : public Command {
     app.add_option("--run", run_, "Run this shell command with the path in $MDTOOL_ARRAY, then stop");
     app.add_flag("--foreground", foreground_, "Serve until the file is unmounted, or a signal comes");
     app.add_option("--log", log_, "Where what becomes of the members is written while the array is served");
-    app.add_option("--threads", threads_, "How many requests are worked on at once")
-        ->check(CLI::Range(1U, most_threads));
+    app.add_option("--threads", threads_, "How many requests are worked on at once").in_range(1, most_threads);
     app.add_flag("-n,--dry-run", dry_run_, "Print the plan and write nothing");
     app.add_flag("-y,--yes", yes_, "Do not ask");
   }
 
   Result<Outcome> run(const Surroundings& around) override {
-    return read_write_ || !overlay_.empty() ? run_writable(around) : run_readable(around);
+    const bool writable = read_write_ || !overlay_.empty();
+    if (writable && !reading_.with().empty()) {
+      return Error{ErrorKind::refused,
+                   "a plan that is tried in memory is for reading: apply it first (\"mdtool undo\" takes it back)"};
+    }
+    return writable ? run_writable(around) : run_readable(around);
   }
 
  private:

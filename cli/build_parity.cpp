@@ -7,16 +7,16 @@ namespace {
 
 class BuildParityCommand final : public MaintenanceCommand {
  public:
-  void set_up(CLI::App& app) override {
+  void set_up(Options& app) override {
     MaintenanceCommand::set_up(app);
     app.add_option("--state", state_, "How a chunk ends that was never written (default: auto)")
-        ->check(CLI::IsMember({"auto", "clean-unwritten", "clean"}));
+        .one_of({"auto", "clean-unwritten", "clean"});
     app.add_flag("--all", all_, "Rebuild all parity from data, whatever the bitmap says, or without one");
   }
 
  protected:
   std::vector<std::string> force_names() const override { return {}; }
-  Result<MaintenanceTask> task() const override {
+  MaintenanceTask task() const override {
     MaintenanceTask task;
     task.kind = MaintenanceTask::Kind::build_parity;
     task.extent = all_ ? WriteIntent::Extent::everything : WriteIntent::Extent::unwritten;
@@ -25,7 +25,7 @@ class BuildParityCommand final : public MaintenanceCommand {
                                                : BuiltState::automatic;
     return task;
   }
-  int exit_when_done(const MaintenanceReport&) const override { return exit_status::fine; }
+  int exit_when_done() const override { return exit_status::fine; }
   std::string_view verb() const override { return "build-parity"; }
 
  private:

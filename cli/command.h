@@ -3,7 +3,6 @@
 // which is printed as text or as one JSON document. Knows nothing of what any verb does.
 #pragma once
 
-#include <CLI/CLI.hpp>
 #include <functional>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -13,6 +12,7 @@
 #include <string_view>
 #include <vector>
 
+#include "cli/options.h"
 #include "cli/progress.h"
 #include "libmeta/finding.h"
 #include "libmeta/result.h"
@@ -69,7 +69,7 @@ class Command {
  public:
   virtual ~Command() = default;
   // Adds the verb's options and positionals, bound to fields of this object.
-  virtual void set_up(CLI::App&) = 0;
+  virtual void set_up(Options&) = 0;
   virtual Result<Outcome> run(const Surroundings&) = 0;
 };
 

@@ -63,9 +63,9 @@ Status copy_piece(const Array& array, OutputFile& to, std::span<std::byte> buffe
 
 class CopyCommand final : public Command {
  public:
-  void set_up(CLI::App& app) override {
+  void set_up(Options& app) override {
     reading_.set_up(app, {overwrite});
-    app.add_option("--to", to_, "The file that the content goes to")->required();
+    app.add_option("--to", to_, "The file that the content goes to").required();
   }
 
   Result<Outcome> run(const Surroundings& around) override {

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "cli/examine_text.h"
 
+#include "cli/account_output.h"
+#include "cli/compatibility_output.h"
 #include "cli/output_text.h"
-#include "libraid/assemble/open_array.h"
 #include "libraid/geometry/layout.h"
 
 namespace mdtool::cli {
@@ -131,58 +132,19 @@ std::string view_text(const BitmapView& view, Detail detail) {
   return text;
 }
 
-std::string bad_blocks_text(const Member& member, const BitmapView& view) {
-  const auto ranges = bad_ranges(member, view);
-  if (!ranges) {
-    return "unreadable";
-  }
-  std::uint64_t sectors = 0;
-  for (const SectorRange& range : *ranges) {
-    sectors += range.count.count();
-  }
-  return sectors == 0 ? "-" : std::to_string(sectors) + " sectors";
-}
-
-std::vector<std::string> member_row(const Member& member, const BitmapView& view) {
-  const std::string slot = member.slot ? std::to_string(*member.slot) : "-";
-  if (member.candidate == nullptr) {
-    return {slot, std::string(role_name(member.role)), "missing", "-", "-", "-"};
-  }
-  return {slot,
-          std::string(role_name(member.role)),
-          std::string(member_state_name(member.state)),
-          std::to_string(member.description().events),
-          bad_blocks_text(member, view),
-          printable(member.candidate->path, terminal_charset())};
-}
-
-std::string members_text(const Assembly& array) {
-  std::vector<std::vector<std::string>> rows{{"slot", "role", "state", "events", "bad blocks", "member"}};
-  std::string reasons;
-  for (const Member& member : array.members) {
-    rows.push_back(member_row(member, array.bitmap));
-    if (member.candidate != nullptr && !member.reason.empty()) {
-      reasons += folded(printable(member.candidate->path + ": " + member.reason, terminal_charset()), 6, "    ");
+std::string findings_text(const LocatedFindings& findings) {
+  std::string text;
+  for (const LocatedFinding& located : findings) {
+    text += folded(printable(finding_text(located), terminal_charset()), 6, "    ");
+    if (!located.finding.next.empty()) {
+      text += folded(printable(located.finding.next, terminal_charset()), 12, "      next: ");
     }
   }
-  return table(rows, 4) + reasons;
+  return text;
 }
 
-std::string next_step(const Assembly& array) {
-  switch (array.verdict) {
-    case Verdict::assembles:
-      return array.clean ? "mdtool assemble, or mdadm --assemble" : "mdtool resync, or mdadm --assemble";
-    case Verdict::degraded:
-      return "mdtool copy or assemble reads it as it is; then replace what is missing";
-    case Verdict::needs_force:
-      return "look at the reasons; mdtool copy reads what can be read, without force";
-    case Verdict::impossible:
-      break;
-  }
-  return "find the members that are missing or unusable";
-}
-
-std::string array_text(const Assembly& array, Detail detail) {
+std::string array_text(const ExaminedArray& examined, Detail detail) {
+  const Assembly& array = examined.assembly;
   const MemberDescription& d = array.array();
   std::string text = "array " + d.set_uuid.text() + ":\n";
   if (!d.set_name.empty()) {
@@ -192,12 +154,18 @@ std::string array_text(const Assembly& array, Detail detail) {
   text += labelled("size", human_size(array.array_bytes()) + " (" + std::to_string(array.array_bytes()) + " bytes)");
   text += labelled("state", std::string(array.clean ? "clean" : "dirty") + ", events " + std::to_string(d.events));
   text += view_text(array.bitmap, detail);
-  text += members_text(array);
+  text += member_table_text(array, examined.account);
+  text += history_text(array, examined.account);
+  if (!examined.findings.empty()) {
+    text += "  findings:\n" + findings_text(examined.findings);
+  }
+  text += choices_text(examined.account);
+  text += compatibility_text(examined.compatibility);
   text += labelled("verdict", verdict_name(array.verdict));
   for (const std::string& reason : array.reasons) {
     text += labelled("reason", printable(reason, terminal_charset()));
   }
-  return text + labelled("next", next_step(array));
+  return text + next_text(examined.account);
 }
 
 }  // namespace
@@ -206,20 +174,17 @@ std::string shape_text(const Assembly& array) {
   return member_shape(array.array()) + ", metadata " + array.array().metadata;
 }
 
-std::string examine_text(const MemberSet& members, std::span<const Assembly> arrays, const LocatedFindings& findings,
-                         Detail detail) {
+std::string examine_text(const MemberSet& members, std::span<const ExaminedArray> arrays,
+                         const LocatedFindings& findings, Detail detail) {
   std::string text;
   for (const Candidate& candidate : members.candidates()) {
     text += device_text(candidate, detail);
   }
-  for (const Assembly& array : arrays) {
-    text += (text.empty() ? "" : "\n") + array_text(array, detail);
-  }
   if (!findings.empty()) {
-    text += (text.empty() ? "findings:\n" : "\nfindings:\n");
+    text += std::string(text.empty() ? "" : "\n") + "findings about members:\n" + findings_text(findings);
   }
-  for (const LocatedFinding& finding : findings) {
-    text += folded(printable(finding_text(finding), terminal_charset()), 4, "  ");
+  for (const ExaminedArray& array : arrays) {
+    text += (text.empty() ? "" : "\n") + array_text(array, detail);
   }
   return text;
 }

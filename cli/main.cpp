@@ -77,10 +77,10 @@ Status ask(std::string_view question) {
   return Error{ErrorKind::refused, "not confirmed: nothing was written"};
 }
 
-void add_shared_options(CLI::App& app, SharedOptions& shared) {
+void add_shared_options(Options& app, SharedOptions& shared) {
   app.add_flag("--json", shared.json, "Print one JSON document instead of text");
   app.add_option("--progress", shared.progress, "Progress on stderr: auto, json or none")
-      ->check(CLI::IsMember({"auto", "json", "none"}));
+      .one_of({"auto", "json", "none"});
 }
 
 Progress::Style progress_style(const std::string& name) {
@@ -131,34 +131,18 @@ int usage_error(std::string_view command, const std::vector<std::string>& argume
   return write_outcome(command, failed({ErrorKind::usage, text + " (see mdtool" + verb + " --help)"}), format);
 }
 
-// CLI11 reads "[a,b]" as a list; it may be a member's name.
-std::string not_a_list(std::string argument) {
-  const bool list = argument.size() >= 2 && argument.front() == '[' && argument.back() == ']';
-  return list ? "./" + argument : argument;
-}
-
 // `arguments` are those behind the verb.
-int parse_and_run(const CommandRow& row, std::vector<std::string> arguments) {
-  CLI::App app(std::string(row.summary), "mdtool " + std::string(row.name));
+int parse_and_run(const CommandRow& row, const std::vector<std::string>& arguments) {
+  Options options(std::string(row.summary), "mdtool " + std::string(row.name));
   SharedOptions shared;
   const std::unique_ptr<Command> command = row.make();
-  command->set_up(app);
-  add_shared_options(app, shared);
-  for (CLI::Option* option : app.get_options()) {
-    option->allow_extra_args(option->get_positional());
+  command->set_up(options);
+  add_shared_options(options, shared);
+  const auto parsed = options.parse(arguments);
+  if (!parsed) {
+    return usage_error(row.name, arguments, parsed.error().text);
   }
-  for (std::string& argument : arguments) {
-    argument = not_a_list(std::move(argument));
-  }
-  std::vector<std::string> reversed(arguments.rbegin(), arguments.rend());
-  try {
-    app.parse(std::move(reversed));
-  } catch (const CLI::CallForHelp&) {
-    return write_text(app.help());
-  } catch (const CLI::ParseError& error) {
-    return usage_error(row.name, arguments, error.what());
-  }
-  return run_command(row, *command, shared);
+  return *parsed == Options::Parsed::help_wanted ? write_text(options.help()) : run_command(row, *command, shared);
 }
 
 int run(const std::vector<std::string>& arguments) {

@@ -9,6 +9,8 @@
 #include <iterator>
 #include <utility>
 
+#include "libraid/assemble/next_steps.h"
+#include "libraid/io/device_serial.h"
 #include "libraid/io/in_use.h"
 #include "libraid/io/partitions.h"
 #include "libraid/io/slice.h"
@@ -18,6 +20,7 @@ namespace mdtool::cli {
 namespace {
 
 constexpr const char* known_metadata = "0.90, 1.0, 1.1, 1.2";
+constexpr const char* no_superblock = "no-superblock";
 
 struct SliceName {
   std::string file;
@@ -91,6 +94,19 @@ MemberSet MemberSet::open(std::span<const std::string> arguments) {
     members.add(argument);
   }
   return members;
+}
+
+Status MemberSet::try_in_memory(const EditPlan& plan, const std::string& name) {
+  TRY(tried, try_plan(candidates_, plan));
+  std::move(tried.sources.begin(), tried.sources.end(), std::back_inserter(tried_));
+  candidates_ = std::move(tried.candidates);
+  std::erase_if(findings_, [](const LocatedFinding& f) { return f.finding.id == no_superblock; });
+  for (std::size_t i = 0; i < candidates_.size(); ++i) {
+    find_without_superblock(candidates_[i], origins_[i]);
+  }
+  find("", Severity::note, "tried-in-memory",
+       "the members are shown as the plan " + name + " would leave them; nothing of it is on them");
+  return Done{};
 }
 
 const Origin& MemberSet::origin(const Candidate& candidate) const {
@@ -268,14 +284,19 @@ void MemberSet::keep(Candidate candidate, const Origin& origin) {
       return;
     }
   }
+  find_without_superblock(candidate, origin);
+  candidates_.push_back(std::move(candidate));
+  origins_.push_back(origin);
+  origins_.back().serial = device_serial(origin.identity);
+}
+
+void MemberSet::find_without_superblock(const Candidate& candidate, const Origin& origin) {
   if (candidate.chosen() == nullptr) {
     const std::string size = std::to_string(origin.size_bytes);
-    find(candidate.path, Severity::warning, "no-superblock",
+    find(candidate.path, Severity::warning, no_superblock,
          "no md superblock (" + std::string(known_metadata) + ") in its " + size +
              " bytes: is this the right device, and all of it?");
   }
-  candidates_.push_back(std::move(candidate));
-  origins_.push_back(origin);
 }
 
 void MemberSet::note_holder(const FileDevice& device) {
@@ -299,8 +320,8 @@ void MemberSet::find(const std::string& path, Severity severity, std::string id,
   findings_.push_back({path, {severity, std::move(id), "", std::move(text), Effect::none}});
 }
 
-void add_uuid_option(CLI::App& app, std::string& uuid) {
-  app.add_option("--uuid", uuid, "Work on the array with this UUID only")->type_name("UUID");
+void add_uuid_option(Options& app, std::string& uuid) {
+  app.add_option("--uuid", uuid, "Work on the array with this UUID only").type_name("UUID");
 }
 
 Result<std::optional<Uuid>> parse_uuid_option(const std::string& text) {
@@ -358,6 +379,11 @@ LocatedFindings findings_of(const MemberSet& members, std::span<const Assembly> 
   for (const Assembly& array : arrays) {
     append("", array.findings);
     append("", array.bitmap.findings);
+  }
+  for (LocatedFinding& f : all) {
+    if (f.finding.next.empty()) {
+      f.finding.next = next_step(f.finding.id);
+    }
   }
   return all;
 }

@@ -13,6 +13,7 @@
 #include "cli/command.h"
 #include "libraid/assemble/assembly.h"
 #include "libraid/assemble/candidate.h"
+#include "libraid/edit/try_plan.h"
 #include "libraid/io/file.h"
 
 namespace mdtool::cli {
@@ -23,12 +24,17 @@ struct Origin {
   FileIdentity identity;
   std::uint64_t offset_bytes = 0;
   std::uint64_t size_bytes = 0;
+  std::optional<std::string> serial = {};  // of the disk, where sysfs knows it
 };
 
 class MemberSet {
  public:
   // Never fails: what cannot be opened or read is a finding, and all_read() is false.
   static MemberSet open(std::span<const std::string> arguments);
+
+  // From now on the members are as the plan would leave them: in memory only. `name` is the plan's, for a note. What
+  // pointed at candidates(), as the plan did, points there no more.
+  Status try_in_memory(const EditPlan& plan, const std::string& name);
 
   std::span<const Candidate> candidates() const { return candidates_; }
   // `candidate` is one of candidates().
@@ -59,11 +65,13 @@ class MemberSet {
   std::vector<Candidate> inspect_partitions(Opened& opened, std::vector<Origin>& origins);
   void keep(Candidate candidate, const Origin& origin);
   bool keep_with_partitions(std::size_t index, const std::string& path, NamedBy named_by);
+  void find_without_superblock(const Candidate& candidate, const Origin& origin);
   void note_holder(const FileDevice& device);
   void fail(const std::string& path, Error error);
   void find(const std::string& path, Severity severity, std::string id, std::string text);
 
   std::vector<Opened> opened_;
+  std::vector<std::unique_ptr<PatchedSource>> tried_;  // above what is opened, and above each other
   std::vector<Candidate> candidates_;
   std::vector<Origin> origins_;  // of the candidates, by index
   LocatedFindings findings_;
@@ -71,7 +79,7 @@ class MemberSet {
 };
 
 // `--uuid` as an option of a verb.
-void add_uuid_option(CLI::App& app, std::string& uuid);
+void add_uuid_option(Options& app, std::string& uuid);
 Result<std::optional<Uuid>> parse_uuid_option(const std::string& uuid);
 
 // The arrays with this UUID, or all.

@@ -118,7 +118,14 @@ Json bad_blocks_of(const Member& member, const BitmapView& view) {
   return all;
 }
 
-Json json_of(const Member& member, const BitmapView& view) {
+// Null: in sync as far as its superblock says, or none of it is known.
+Json sync_mark_of(const Member& member) {
+  const bool partial =
+      member.candidate != nullptr && member.description().recovery && !member.description().recovery_is_all_ones();
+  return partial ? Json(member.description().recovery_offset.count()) : Json(nullptr);
+}
+
+Json json_of(const Member& member, const BitmapView& view, const Evidence& evidence) {
   Json json = Json::object();
   const bool here = member.candidate != nullptr;
   json["path"] = here ? Json(member.candidate->path) : Json(nullptr);
@@ -129,6 +136,10 @@ Json json_of(const Member& member, const BitmapView& view) {
   json["events"] = here ? Json(member.description().events) : Json(nullptr);
   const bool partial = here && member.description().recovery;
   json["recovery_offset_sectors"] = partial ? Json(member.description().recovery_offset.count()) : Json(nullptr);
+  json["sync_mark_sectors"] = sync_mark_of(member);
+  json["update_time"] = here ? Json(utc_time(member.description().utime_seconds)) : Json(nullptr);
+  json["bitmap_events"] = evidence.bitmap_events ? Json(*evidence.bitmap_events) : Json(nullptr);
+  json["view"] = here ? Json(evidence.view) : Json(nullptr);
   json["bad_blocks"] = here ? bad_blocks_of(member, view) : Json(nullptr);
   json["superblocks"] = here ? superblocks_of(*member.candidate) : Json::array();
   return json;
@@ -174,6 +185,7 @@ Json json_of(const LocatedFinding& located) {
   json["path"] = located.path.empty() ? Json(nullptr) : Json(located.path);
   json["field"] = finding.field.empty() ? Json(nullptr) : Json(finding.field);
   json["text"] = finding.text;
+  json["next"] = finding.next.empty() ? Json(nullptr) : Json(finding.next);
   return json;
 }
 
@@ -219,11 +231,11 @@ Json json_summary(const Assembly& array) {
   return json;
 }
 
-Json json_of(const Assembly& array) {
+Json json_of(const Assembly& array, const Account& account) {
   Json json = json_summary(array);
   json["members"] = Json::array();
-  for (const Member& member : array.members) {
-    json["members"].push_back(json_of(member, array.bitmap));
+  for (std::size_t i = 0; i < array.members.size(); ++i) {
+    json["members"].push_back(json_of(array.members[i], array.bitmap, account.evidence[i]));
   }
   json["bitmap"] = json_of(array.bitmap);
   return json;

@@ -9,6 +9,7 @@
 
 #include "cli/command.h"
 #include "libraid/array/array.h"
+#include "libraid/assemble/account.h"
 #include "libraid/assemble/assembly.h"
 
 namespace mdtool::cli {
@@ -19,8 +20,8 @@ std::string json_document(std::string_view command, const Outcome& outcome);
 Json json_of(const Field& field);
 Json json_of(const LocatedFinding& finding);
 Json json_of(const BitmapView& view);
-// An array as `examine` shows it.
-Json json_of(const Assembly& array);
+// An array's superblocks, members and bitmap as `examine` shows them.
+Json json_of(const Assembly& array, const Account& account);
 // What tells one array from another, for commands that work on one.
 Json json_summary(const Assembly& array);
 // [{"offset_bytes": ..., "length_bytes": ...}]

@@ -102,6 +102,21 @@ std::string_view unit_suffix(Unit unit) {
   return "";
 }
 
+// Words as a shell sees them: blanks within single quotes do not end one.
+std::vector<std::string> words_of(const std::string& command) {
+  std::vector<std::string> words(1);
+  bool quoted = false;
+  for (char c : command) {
+    quoted = c == '\'' ? !quoted : quoted;
+    if (c == ' ' && !quoted) {
+      words.emplace_back();
+    } else {
+      words.back() += c;
+    }
+  }
+  return words;
+}
+
 }  // namespace
 
 Charset terminal_charset() {
@@ -172,6 +187,23 @@ std::string folded(std::string_view text, std::size_t indent, std::string_view f
 
 std::string labelled(std::string_view label, std::string_view value) {
   return folded(value, label_indent + label_width, std::string(label_indent, ' ') + padded(label, label_width));
+}
+
+std::string command_text(const std::string& command, std::size_t indent, std::string_view first) {
+  std::string text;
+  std::string line(first);
+  bool line_has_word = false;
+  for (const std::string& word : words_of(command)) {
+    const std::string safe = printable(word, terminal_charset());
+    if (line_has_word && line.size() + safe.size() + 3 > columns) {
+      text += line + " \\\n";
+      line.assign(indent, ' ');
+      line_has_word = false;
+    }
+    line += (line_has_word ? " " : "") + safe;
+    line_has_word = true;
+  }
+  return text + line + "\n";
 }
 
 std::string table(std::span<const std::vector<std::string>> rows, std::size_t indent) {

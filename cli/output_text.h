@@ -33,6 +33,8 @@ std::string utc_time(std::uint64_t seconds);
 std::string folded(std::string_view text, std::size_t indent, std::string_view first);
 // "    label        value", folded.
 std::string labelled(std::string_view label, std::string_view value);
+// A command folded so that it can still be typed: a backslash ends every line but the last.
+std::string command_text(const std::string& command, std::size_t indent, std::string_view first);
 // Columns as wide as their widest cell, two blanks apart, each line behind `indent` blanks.
 std::string table(std::span<const std::vector<std::string>> rows, std::size_t indent);
 

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include <bit>
-#include <cstdio>
 #include <ctime>
-#include <filesystem>
 
 #include "cli/command.h"
-#include "cli/members.h"
+#include "cli/member_changes.h"
 #include "cli/output_text.h"
+#include "cli/watched_run.h"
 #include "cli/write_access.h"
 #include "libraid/assemble/overlay_base.h"
 #include "libraid/assemble/overlay_commit.h"
+#include "libraid/edit/try_plan.h"
 
 namespace mdtool::cli {
 
@@ -72,40 +72,6 @@ Json extents_json(const std::vector<Extent>& extents) {
   return list;
 }
 
-Json plan_json(const OverlayFile& overlay, const OverlayCommitPlan& plan,
-               const std::vector<const Candidate*>& candidates) {
-  Json members = Json::array();
-  for (const OverlayCommitMember& m : plan.members) {
-    Json extents = Json::array();
-    for (const PlannedExtent& e : m.extents) {
-      extents.push_back({{"offset_bytes", e.offset_bytes}, {"length_bytes", e.length_bytes}, {"purpose", e.purpose}});
-    }
-    members.push_back({{"path", candidates[m.base]->path},
-                       {"identity", overlay.members()[overlay.member_of(m.base)].identity},
-                       {"data_bytes", m.data_bytes},
-                       {"may_write", extents}});
-  }
-  return {{"steps", plan.steps}, {"resumed", plan.resumed}, {"data_bytes", plan.data_bytes()}, {"members", members}};
-}
-
-std::string plan_text(const OverlayCommitPlan& plan, const std::vector<const Candidate*>& candidates) {
-  std::string text = "To be done:\n";
-  for (const std::string& step : plan.steps) {
-    text += "  - " + step + "\n";
-  }
-  text += "To be written:\n";
-  for (const OverlayCommitMember& m : plan.members) {
-    text += "  " + candidates[m.base]->path + ": " + std::to_string(m.data_bytes) + " bytes of data and parity,";
-    for (const PlannedExtent& e : m.extents) {
-      if (e.purpose == "metadata") {
-        text += " metadata at byte " + std::to_string(e.offset_bytes) + " (" + std::to_string(e.length_bytes) + ")";
-      }
-    }
-    text += "\n";
-  }
-  return text;
-}
-
 // What commit works on: the array's members below the overlay, and the overlay over them.
 struct Opened {
   MemberSet members;
@@ -114,16 +80,82 @@ struct Opened {
   OverlayFile overlay;
 };
 
+// Of each planned member, what is to become of its superblock and bitmap header.
+Result<std::vector<MemberChanges>> changes_by(const OverlayFile& overlay, const OverlayCommitPlan& plan,
+                                              const std::vector<const Candidate*>& candidates) {
+  std::vector<MemberChanges> all;
+  for (const OverlayCommitMember& m : plan.members) {
+    const Candidate& candidate = *candidates[m.base];
+    std::vector<Patch> patches;
+    for (const OverlayPatch& patch : plan.record.patches) {
+      if (patch.member == overlay.member_of(m.base)) {
+        patches.push_back({patch.offset_bytes, patch.bytes});
+      }
+    }
+    TRY(after, PatchedSource::of(*candidate.metadata, std::move(patches)).in(candidate.path));
+    TRY(changes, MemberChanges::of(*candidate.metadata, *after).in(candidate.path));
+    all.push_back(std::move(changes));
+  }
+  return all;
+}
+
+Json plan_json(const Opened& opened, const OverlayCommitPlan& plan, const std::vector<MemberChanges>& changes) {
+  Json members = Json::array();
+  for (std::size_t i = 0; i < changes.size(); ++i) {
+    const OverlayCommitMember& m = plan.members[i];
+    const Candidate& candidate = *opened.candidates[m.base];
+    Json extents = Json::array();
+    for (const PlannedExtent& e : m.extents) {
+      extents.push_back({{"offset_bytes", e.offset_bytes}, {"length_bytes", e.length_bytes}, {"purpose", e.purpose}});
+    }
+    members.push_back(member_json(candidate.path, opened.members.origin(candidate), changes[i].device_uuid()));
+    members.back().update({{"identity", opened.overlay.members()[opened.overlay.member_of(m.base)].identity},
+                           {"data_bytes", m.data_bytes},
+                           {"may_write", extents},
+                           {"changes", changes_json(changes[i])}});
+  }
+  return {{"steps", plan.steps}, {"resumed", plan.resumed}, {"data_bytes", plan.data_bytes()}, {"members", members}};
+}
+
+std::string plan_text(const Opened& opened, const OverlayCommitPlan& plan, const std::vector<MemberChanges>& changes) {
+  std::string text = "To be done:\n";
+  for (const std::string& step : plan.steps) {
+    text += "  - " + step + "\n";
+  }
+  text += "To be written:\n";
+  for (std::size_t i = 0; i < changes.size(); ++i) {
+    const OverlayCommitMember& m = plan.members[i];
+    text += "  " + opened.candidates[m.base]->path + ": " + std::to_string(m.data_bytes) + " bytes of data and parity,";
+    for (const PlannedExtent& e : m.extents) {
+      if (e.purpose == "metadata") {
+        text += " metadata at byte " + std::to_string(e.offset_bytes) + " (" + std::to_string(e.length_bytes) + ")";
+      }
+    }
+    text += "\n" + changes_text(changes[i]);
+  }
+  return text;
+}
+
+std::string undo_step(const OverlayCommitPlan& plan, UndoOption::Kept kept) {
+  if (kept == UndoOption::Kept::nowhere) {
+    return "no undo file is kept";
+  }
+  return plan.data_undoable ? "the undo file takes back all of it"
+                            : "there is no undo once data is written: the undo file, which holds metadata only, is "
+                              "removed before; the overlay file stays until all is durable, and the same command "
+                              "finishes what was cut off";
+}
+
 class OverlayCommand final : public Command {
  public:
-  void set_up(CLI::App& app) override {
-    app.add_option("action", arguments_, "show FILE [MEMBER...], discard FILE, or commit FILE MEMBER...")->required();
+  void set_up(Options& app) override {
+    app.add_option("action", arguments_, "show FILE [MEMBER...], discard FILE, or commit FILE MEMBER...").required();
     add_uuid_option(app, uuid_);
     app.add_flag("-n,--dry-run", dry_run_, "commit, discard: print the plan and write nothing");
     app.add_flag("-y,--yes", yes_, "Do not ask");
-    app.add_option("--undo", undo_, "commit: where the undo file goes (default: $XDG_STATE_HOME/mdtool/undo)");
+    undo_.add_to(app);
     app.add_flag("--keep", keep_, "commit: leave the overlay file when all is on the members");
-    app.add_option("--force", forced_, "Override one check by its name")->check(CLI::IsMember({unfinished_commit}));
+    app.add_option("--force", forced_, "Override one check by its name").one_of({unfinished_commit});
   }
 
   Result<Outcome> run(const Surroundings& around) override {
@@ -292,58 +324,57 @@ class OverlayCommand final : public Command {
       outcome.error = std::move(planned).error();
       return outcome;
     }
-    outcome.document["plan"] = plan_json(opened->overlay, *planned, opened->candidates);
+    auto changes = changes_by(opened->overlay, *planned, opened->candidates);
+    if (!changes) {
+      outcome.error = std::move(changes).error();
+      return outcome;
+    }
+    if (!planned->nothing_to_do()) {
+      planned->steps.push_back(undo_step(*planned, undo_.kept()));
+    }
+    outcome.document["plan"] = plan_json(*opened, *planned, *changes);
     if (planned->nothing_to_do()) {
       outcome.text = "overlay commit: nothing was ever written to " + file_ + "; nothing was done\n";
       return outcome;
     }
-    const std::string text = plan_text(*planned, opened->candidates);
+    const std::string text = plan_text(*opened, *planned, *changes);
     if (dry_run_) {
       outcome.text = text;
       return outcome;
     }
-    auto confirmed = yes_ ? Status(Done{}) : around.confirm(text + "Go on?");
-    if (!confirmed) {
-      outcome.error = std::move(confirmed).error();
-      return outcome;
-    }
-    auto carried_out = carry_out(*opened, *planned, around, outcome);
+    auto carried_out = carry_out(*opened, *planned, text, around, outcome);
     if (!carried_out) {
       outcome.error = std::move(carried_out).error();
     }
     return outcome;
   }
 
-  Status carry_out(Opened& opened, const OverlayCommitPlan& plan, const Surroundings& around, Outcome& outcome) const {
+  Status carry_out(Opened& opened, const OverlayCommitPlan& plan, const std::string& text, const Surroundings& around,
+                   Outcome& outcome) const {
+    TRY(place, undo_.choose());
+    outcome.findings.insert(outcome.findings.end(), place.findings.begin(), place.findings.end());
+    if (!yes_) {
+      TRY(confirmed, around.confirm(text + "Go on?"));
+    }
     WriteAccess access;
     for (const OverlayCommitMember& m : plan.members) {
       const Candidate& candidate = *opened.candidates[m.base];
       TRY(added, access.add(opened.members.origin(candidate), candidate.path, m.extents));
     }
-    TRY(path, undo_path(undo_));
-    TRY(undo, UndoFile::create(path, command_line(), access.undo_members()));
-    std::stop_source stop;
-    Run run;
-    run.stop = stop.get_token();
-    run.progress = [&](const mdtool::Progress& p) {
-      around.progress->update(p.done_bytes);
-      if (around.interrupted()) {
-        stop.request_stop();
-      }
-    };
-    around.progress->begin("overlay commit", plan.data_bytes());
-    auto report = run_overlay_commit(opened.overlay, plan, access.members(), undo, run);
-    around.progress->end();
+    TRY(undo, open_undo(place, access));
+    auto report = [&] {
+      const WatchedRun watched(around, "overlay commit", plan.data_bytes());
+      return run_overlay_commit(opened.overlay, plan, access.members(), *undo, watched.run());
+    }();
     if (report && !report->undo_kept) {
-      std::remove(path.c_str());
+      remove_undo(*undo);
     }
-    if (std::filesystem::exists(path)) {
-      outcome.document["undo_file"] = path;
-    }
+    remove_undo_if_empty(*undo);
+    outcome.document["undo_file"] = undo_file_json(*undo);
     if (!report) {
       return std::move(report).error();
     }
-    return tell(opened, *report, path, outcome);
+    return tell(opened, *report, undo->path(), outcome);
   }
 
   Status tell(Opened& opened, const OverlayCommitReport& report, const std::string& undo, Outcome& outcome) const {
@@ -354,7 +385,7 @@ class OverlayCommand final : public Command {
       return Done{};
     }
     outcome.text = "overlay commit: " + std::to_string(report.bytes_written) + " bytes of data and parity written\n";
-    if (report.undo_kept) {
+    if (report.undo_kept && !outcome.document["undo_file"].is_null()) {
       outcome.text += "All as it was before: " + undo + " (mdtool undo puts it back)\n";
     }
     if (keep_) {
@@ -371,7 +402,7 @@ class OverlayCommand final : public Command {
   std::string action_;
   std::string file_;
   std::string uuid_;
-  std::string undo_;
+  UndoOption undo_;
   std::vector<std::string> forced_;
   bool dry_run_ = false;
   bool yes_ = false;

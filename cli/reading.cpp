@@ -7,6 +7,7 @@
 #include "cli/examine_text.h"
 #include "cli/output_json.h"
 #include "cli/output_text.h"
+#include "cli/with_plans.h"
 
 namespace mdtool::cli {
 
@@ -26,12 +27,13 @@ OpenFailure open_failure(const MemberSet& members, std::span<const Assembly> arr
   return {std::move(outcome)};
 }
 
-void ReadingOptions::set_up(CLI::App& app, std::vector<std::string> more_forces) {
-  app.add_option("MEMBER", arguments_, "Devices, images, file@offset+size, directories")->required();
+void ReadingOptions::set_up(Options& app, std::vector<std::string> more_forces) {
+  app.add_option("MEMBER", arguments_, "Devices, images, file@offset+size, directories").required();
   add_uuid_option(app, uuid_);
+  add_with_option(app, with_);
   more_forces.emplace_back(ignore_journal);
   more_forces.emplace_back(lazy_recovery);
-  app.add_option("--force", forced_, "Override one named check (repeatable)")->check(CLI::IsMember(more_forces));
+  app.add_option("--force", forced_, "Override one named check (repeatable)").one_of(more_forces);
 }
 
 bool ReadingOptions::forces(std::string_view name) const {
@@ -49,6 +51,9 @@ std::variant<OpenedArray, OpenFailure> open_array(const ReadingOptions& options,
   const auto uuid = parse_uuid_option(options.uuid());
   if (!uuid) {
     return open_failure(*members, {}, uuid.error());
+  }
+  if (auto tried = try_with(*members, options.with()); !tried) {
+    return open_failure(*members, {}, std::move(tried).error());
   }
   auto assembly = one_array(*members, {}, *uuid);
   if (!assembly) {

@@ -15,15 +15,17 @@ namespace mdtool::cli {
 class ReadingOptions {
  public:
   // `more_forces` are names that --force takes beside ignore-journal.
-  void set_up(CLI::App& app, std::vector<std::string> more_forces = {});
+  void set_up(Options& app, std::vector<std::string> more_forces = {});
   const std::vector<std::string>& arguments() const { return arguments_; }
   const std::string& uuid() const { return uuid_; }
+  const std::vector<std::string>& with() const { return with_; }
   bool forces(std::string_view name) const;
   Forces forces() const;
 
  private:
   std::vector<std::string> arguments_;
   std::string uuid_;
+  std::vector<std::string> with_;
   std::vector<std::string> forced_;
 };
 

@@ -8,13 +8,13 @@ namespace {
 class ResyncCommand final : public MaintenanceCommand {
  protected:
   std::vector<std::string> force_names() const override { return {"dirty-degraded", "lazy-recovery"}; }
-  Result<MaintenanceTask> task() const override {
+  MaintenanceTask task() const override {
     MaintenanceTask task;
     task.kind = MaintenanceTask::Kind::resync;
     task.forces = forces();
     return task;
   }
-  int exit_when_done(const MaintenanceReport&) const override { return exit_status::corrected; }
+  int exit_when_done() const override { return exit_status::corrected; }
   std::string_view verb() const override { return "resync"; }
 };
 

@@ -9,9 +9,9 @@ namespace {
 
 class StopCommand final : public Command {
  public:
-  void set_up(CLI::App& app) override {
-    app.add_option("FILE", at_, "The file at which an array is served")->required();
-    app.add_option("--force", forced_, "Override one check by its name")->check(CLI::IsMember({in_use}));
+  void set_up(Options& app) override {
+    app.add_option("FILE", at_, "The file at which an array is served").required();
+    app.add_option("--force", forced_, "Override one check by its name").one_of({in_use});
   }
 
   Result<Outcome> run(const Surroundings&) override {

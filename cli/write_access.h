@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// Members opened for writing behind their fences, all held until the end, and the undo file in front of them.
+// Members opened for writing behind their fences, all held until the end, and the undo file in front of them: where it
+// goes, and what it needs to find the members again.
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -24,6 +26,8 @@ class WriteAccess {
   const std::vector<WritableMember>& members() const { return members_; }
   // By what an undo file finds them again.
   std::vector<UndoMember> undo_members() const { return undo_members_; }
+  // The files and devices that are open.
+  std::vector<FileIdentity> identities() const;
 
  private:
   struct File {
@@ -40,8 +44,35 @@ class WriteAccess {
   std::vector<UndoMember> undo_members_;
 };
 
-// `path` as given, or a new name below the state directory of this user.
-Result<std::string> undo_path(const std::string& path);
+// Where a run keeps what it replaces.
+struct UndoChoice {
+  std::string path;          // empty: nowhere (--undo none)
+  LocatedFindings findings;  // what is to be said about that place
+};
+
+// --undo of a verb that writes.
+class UndoOption {
+ public:
+  enum class Kept { somewhere, nowhere };
+
+  void add_to(Options& app);
+  Kept kept() const;
+  // Before anything is asked or opened for writing. Refused where the usual place dies with the power.
+  Result<UndoChoice> choose() const;
+
+ private:
+  std::string word_;
+};
+
+// A new undo file for these members, or what keeps nothing. Refused where the file would be on one of them.
+Result<std::unique_ptr<UndoSink>> open_undo(const UndoChoice& choice, const WriteAccess& access);
+
+void remove_undo(const UndoSink& undo);
+// Removes the file unless something was put into it: without a record no member was written.
+void remove_undo_if_empty(const UndoSink& undo);
+
+// For the document: the path, or null where there is no file.
+Json undo_file_json(const UndoSink& undo);
 
 // This process's command line, for people who read an undo file.
 std::string command_line();

@@ -2,16 +2,24 @@
 # bash completion for mdtool: verbs, their options, and files.
 
 _mdtool_options() {
-  local shared="--help --json --progress"
+  local shared="--help --json --progress" edit="--uuid --dry-run --yes --undo --with"
   case $1 in
-    examine) echo "$shared --uuid --bitmap --verbose" ;;
-    assemble) echo "$shared --uuid --at --read-write --overlay --bitmap --loop --run --foreground --log --threads --dry-run --yes --force" ;;
-    copy) echo "$shared --uuid --to --force" ;;
+    examine) echo "$shared --uuid --with --bitmap --verbose" ;;
+    assemble) echo "$shared --uuid --with --at --read-write --overlay --bitmap --loop --run --foreground --log --threads --dry-run --yes --force" ;;
+    copy) echo "$shared --uuid --with --to --force" ;;
     stop) echo "$shared --force" ;;
-    resync) echo "$shared --uuid --bitmap --dry-run --yes --undo --force" ;;
+    resync | recover) echo "$shared --uuid --bitmap --dry-run --yes --undo --force" ;;
     build-parity) echo "$shared --uuid --bitmap --dry-run --yes --undo --state --all" ;;
+    bitmap) echo "$shared --uuid --copy --svg --force" ;;
+    set) echo "$shared $edit --field --name --homehost --new-uuid --slot --update --bad-blocks --target --force" ;;
+    add) echo "$shared $edit --target --slot --force" ;;
+    remove) echo "$shared $edit --target" ;;
+    fail | re-add | force) echo "$shared $edit --target --force" ;;
+    erase) echo "$shared $edit --target --metadata --force" ;;
     overlay) echo "$shared --uuid --dry-run --yes --undo --keep --force" ;;
-    undo) echo "$shared --dry-run --yes" ;;
+    dump) echo "$shared --uuid --to --anonymize --force" ;;
+    restore) echo "$shared $edit --map --images --force" ;;
+    undo) echo "$shared --dry-run --yes --undo --member" ;;
   esac
 }
 
@@ -25,16 +33,29 @@ _mdtool_values() {
     copy:--force) echo "ignore-journal lazy-recovery overwrite" ;;
     stop:--force) echo "in-use" ;;
     resync:--force) echo "dirty-degraded lazy-recovery" ;;
+    recover:--force) echo "dirty-degraded" ;;
     overlay:--force) echo "unfinished-commit" ;;
     overlay:overlay) echo "show discard commit" ;;
+    bitmap:bitmap) echo "show map" ;;
+    bitmap:--force | dump:--force) echo "overwrite" ;;
     build-parity:--state) echo "auto clean-unwritten clean" ;;
+    set:--update) echo "name homehost uuid resync devicesize no-bitmap bbl no-bbl force-no-bbl no-ppl super-minor byteorder metadata summaries layout-original layout-alternate layout-unspecified" ;;
+    set:--bad-blocks) echo "show clear" ;;
+    set:--force) echo "one-member meaning events checksum unbuilt-parity log" ;;
+    add:--force) echo "old-content dirty-degraded stale-content" ;;
+    fail:--force) echo "too-few" ;;
+    re-add:--force) echo "slot-history bitmap" ;;
+    force:--force) echo "split-brain" ;;
+    erase:--force) echo "last-members" ;;
+    erase:--metadata) echo "0.90 1.0 1.1 1.2" ;;
+    restore:--force) echo "anonymized" ;;
   esac
 }
 
 _mdtool() {
   local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} words
   if [ "$COMP_CWORD" -eq 1 ]; then
-    words="examine assemble copy stop resync build-parity overlay undo --help --version"
+    words="examine assemble copy stop resync build-parity recover bitmap set add remove fail re-add force erase overlay dump restore undo --help --version"
   elif [[ $current == -* ]]; then
     words=$(_mdtool_options "${COMP_WORDS[1]}")
   else

@@ -145,6 +145,30 @@ WriteIntent WriteIntent::for_build(const BitmapView& view, Sectors component, Se
   return intent;
 }
 
+WriteIntent WriteIntent::for_recovery(const BitmapView& view, Sectors component, Sectors unit) {
+  WriteIntent intent = over(view, component, unit);
+  if (view.trust == Trust::first_use) {
+    intent.lockless_->finish_first_use();
+  }
+  if (view.trust != Trust::believed) {
+    intent.due_everything();
+  } else if (intent.lockless_) {
+    intent.lockless_->apply(Action::reload, 0, intent.lockless_->chunks() - 1, complete);
+    for (std::uint64_t i = 0; i < intent.lockless_->chunks(); ++i) {
+      if (intent.lockless_->raw(i) != static_cast<std::uint8_t>(ChunkState::clean)) {
+        intent.due_.push_back(i);
+      }
+    }
+  } else {
+    for (std::uint64_t i = 0; i < intent.classic_->chunks(); ++i) {
+      if (intent.classic_->is_set(i)) {
+        intent.due_.push_back(i);
+      }
+    }
+  }
+  return intent;
+}
+
 SectorRange WriteIntent::range_of(std::uint64_t chunk) const {
   const Sectors first = chunk_ * chunk;
   return {first, std::min(chunk_, component_ - first)};
@@ -177,6 +201,18 @@ void WriteIntent::finish(std::uint64_t chunk, bool data_is_zero, BuiltState buil
 void WriteIntent::leave(std::uint64_t chunk) {
   if (lockless_ && !keeps_bits_) {
     lockless_->apply(Action::abort_sync, chunk, chunk, complete);
+  }
+}
+
+void WriteIntent::settle(const std::vector<std::uint64_t>& doubtful) {
+  for (const std::uint64_t chunk : due_) {
+    start(chunk);
+    finish(chunk, false, BuiltState::automatic);
+  }
+  for (const std::uint64_t chunk : doubtful) {
+    if (lockless_ && !keeps_bits_) {
+      lockless_->apply(Action::stale, chunk, chunk, complete);
+    }
   }
 }
 

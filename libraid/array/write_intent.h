@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// What a resync or a build-parity does to the write-intent bitmap, whatever its format: which chunks are due, what they
-// are called while they are in work and afterwards. No I/O: the caller writes the bytes of encode() to the members.
+// What a resync, a build-parity or a recovery does to the write-intent bitmap, whatever its format: which chunks are
+// due, what they are called while they are in work and afterwards. No I/O: the caller writes the bytes of encode() to
+// the members.
 #pragma once
 
 #include <optional>
@@ -27,6 +28,9 @@ class WriteIntent {
   // For build-parity: every Unwritten chunk and every one that needs a sync; or every chunk there is.
   enum class Extent { unwritten, everything };
   static WriteIntent for_build(const BitmapView&, Sectors component, Sectors unit, Extent);
+  // For a recovery: the chunks that a member may lack which was away while this bitmap was kept. Of a lockless one
+  // everything but Clean: a discard of a part of a chunk calls all of it Unwritten, data that is left there included.
+  static WriteIntent for_recovery(const BitmapView&, Sectors component, Sectors unit);
 
   // The chunks that are due, in order, and the component sectors of each.
   const std::vector<std::uint64_t>& due() const { return due_; }
@@ -41,12 +45,17 @@ class WriteIntent {
   void start(std::uint64_t chunk);
   void finish(std::uint64_t chunk, bool data_is_zero, BuiltState);
   void leave(std::uint64_t chunk);  // it could not be computed: due again
+  // After a recovery that filled all that was due of every member: nobody is owed anything any more. In the chunks
+  // given (sorted) parity was found wrong: a lockless bitmap is to say so.
+  void settle(const std::vector<std::uint64_t>& doubtful);
   // For a build that ends early: every due chunk from this one on is called what it was called before.
   void give_back_from(std::uint64_t chunk);
 
   // Present only where there is a bitmap that is to be written. The events of the superblock that is written with it.
   std::optional<std::vector<std::byte>> encode(std::uint64_t events);
+  Sectors chunk() const { return chunk_; }
   bool has_bitmap() const { return classic_ || lockless_; }
+  bool keeps_states() const { return lockless_.has_value(); }
 
  private:
   WriteIntent(Sectors component, Sectors chunk) : component_(component), chunk_(chunk) {}

@@ -59,6 +59,9 @@ struct AssembleOptions {
 // All arrays among the candidates, in order of first appearance. Candidates without superblock belong to none.
 std::vector<Assembly> assemble(std::span<const Candidate> candidates, const AssembleOptions& = {});
 
+// The same for these members of one array, taken by themselves: at least one, each with a superblock.
+Assembly assemble_alone(std::span<const Candidate* const> members, const AssembleOptions& = {});
+
 std::string_view member_state_name(MemberState);  // "in-sync", ...
 std::string_view role_name(Role);
 std::string_view verdict_name(Verdict);  // "needs-force", ...

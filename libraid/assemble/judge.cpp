@@ -178,7 +178,7 @@ void claim_slot(Assembly& a, std::map<std::uint32_t, Member>& slots, Member m, s
   others.push_back(std::move(m));
 }
 
-void place_members(Assembly& a, const std::vector<const Candidate*>& candidates, const Candidate& freshest) {
+void place_members(Assembly& a, std::span<const Candidate* const> candidates, const Candidate& freshest) {
   const MemberDescription& fresh = freshest.chosen()->description;
   std::map<std::uint32_t, Member> slots;
   std::vector<Member> others;
@@ -311,7 +311,7 @@ void note_log_under_states(Assembly& a) {
   }
 }
 
-Assembly judge(const std::vector<const Candidate*>& candidates, const AssembleOptions& options) {
+Assembly judge(std::span<const Candidate* const> candidates, const AssembleOptions& options) {
   Assembly a;
   const Candidate* freshest = candidates.front();
   for (const Candidate* c : candidates) {
@@ -370,6 +370,10 @@ std::vector<Assembly> assemble(std::span<const Candidate> candidates, const Asse
     arrays.push_back(judge(members, options));
   }
   return arrays;
+}
+
+Assembly assemble_alone(std::span<const Candidate* const> members, const AssembleOptions& options) {
+  return judge(members, options);
 }
 
 std::string_view member_state_name(MemberState state) {

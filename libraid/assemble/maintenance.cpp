@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "libraid/engine/checkpoints.h"
+
 namespace mdtool {
 
 namespace {
@@ -10,21 +12,25 @@ namespace {
 // recovery_cp of 0.90 has 32 bits, and all ones mean clean.
 constexpr Sectors last_checkpoint_0_90(0xfffffffe);
 
-// A checkpoint at most after another 1/64 of the time that the run has taken.
-constexpr int checkpoint_part = 64;
-
 // How much of each member is done between two looks at whether to stop.
 constexpr Sectors step_sectors(32768);
+
+SuperblockChange clean_at_the_end() {
+  SuperblockChange clean;
+  clean.resync_offset = Sectors::max();
+  clean.recovery = SuperblockChange::Recovery::clear;
+  return clean;
+}
 
 class Runner {
  public:
   Runner(const Assembly& a, MaintenancePlan plan, MetadataStages& stages, const Clock& clock, const Run& run)
-      : a_(a), plan_(std::move(plan)), stages_(stages), clock_(clock), run_(run), events_(plan_.events) {
+      : a_(a), plan_(std::move(plan)), metadata_(a, plan_, stages, clock), run_(run) {
     report_.chunks_due = plan_.intent.due().size();
   }
 
   Result<MaintenanceReport> execute(const parity::Kernels& kernels) {
-    TRY(same, check_identity());
+    TRY(same, metadata_.check_identity());
     TRY(members, sync_members());
     ParitySync sync(plan_.layout, std::move(members), kernels);
     if (plan_.checks_first) {
@@ -48,28 +54,13 @@ class Runner {
   }
 
  private:
-  // The member that was opened for writing is the one that was judged, byte for byte.
-  Status check_identity() const {
-    for (std::size_t i = 0; i < plan_.members.size(); ++i) {
-      const FoundSuperblock& found = *a_.members[plan_.members[i].member].candidate->chosen();
-      const std::vector<std::byte> planned = found.metadata->encode();
-      const WritableMember& m = stages_.members()[i];
-      TRY(now, read_bytes(*m.past_cache, found.metadata->offset_bytes(), planned.size()).in(m.path));
-      if (now != planned) {
-        return Error{ErrorKind::refused,
-                     m.path + ": the superblock has changed since it was examined; nothing was written"};
-      }
-    }
-    return Done{};
-  }
-
   Result<std::vector<SyncMember>> sync_members() const {
     std::vector<SyncMember> members(a_.slots());
     for (std::size_t i = 0; i < plan_.members.size(); ++i) {
       const Member& m = a_.members[plan_.members[i].member];
       TRY(bad, bad_ranges(m, a_.bitmap));
       members[plan_.members[i].slot] = {
-          stages_.members()[i].device, m.description().data_offset,
+          metadata_.writable(i).device, m.description().data_offset,
           m.state == MemberState::recovering && !taken_as_lazy(a_, plan_.task.forces, *m.slot)
               ? m.description().recovery_offset
               : Sectors::max(),
@@ -94,97 +85,24 @@ class Runner {
     return false;
   }
 
-  // One step of the event counter: bitmap first, then the superblocks, so that the bitmap is never behind.
-  Status write_metadata(const SuperblockChange& change) {
-    TRY(bitmap, write_bitmap(*change.events));
-    std::vector<MemberPatch> stage;
-    for (std::size_t i = 0; i < plan_.members.size(); ++i) {
-      const Member& m = a_.members[plan_.members[i].member];
-      const Metadata& superblock = *m.candidate->chosen()->metadata;
-      SuperblockChange own = change;
-      if (!taken_as_lazy(a_, plan_.task.forces, *m.slot) && !m.description().recovery_is_all_ones()) {
-        own.recovery = SuperblockChange::Recovery::keep;
-      }
-      stage.push_back({i, {superblock.offset_bytes(), superblock.changed(own)->encode()}});
-    }
-    return stages_.write(stage);
-  }
-
-  Status write_bitmap(std::uint64_t events) {
-    std::vector<MemberPatch> stage;
-    const auto bytes = plan_.intent.encode(events);
-    for (std::size_t i = 0; bytes && i < plan_.members.size(); ++i) {
-      if (const auto& offset = a_.members[plan_.members[i].member].description().bitmap_offset_bytes) {
-        stage.push_back({i, {*offset, *bytes}});
-      }
-    }
-    return stages_.write(stage);
-  }
-
-  SuperblockChange next_change() {
-    SuperblockChange change;
-    change.events = ++events_;
-    change.utime_seconds = clock_.now_seconds;
-    change.missing_slots = plan_.missing_slots;
-    change.departed = plan_.departed;
-    return change;
-  }
-
-  // After a cut members may be one event apart, and the bitmap one ahead of them. Who is behind catches up first: the
-  // next event, on its way from member to member, would put him two behind, and out of the array.
-  Status catch_up() {
-    std::uint64_t highest = 0;
-    for (const PlannedMember& m : plan_.members) {
-      highest = std::max(highest, a_.members[m.member].description().events);
-    }
-    TRY(level, raise_to(highest));
-    if (events_ == highest) {
-      return Done{};
-    }
-    TRY(bitmap, write_bitmap(events_));
-    return raise_to(events_);
-  }
-
-  Status raise_to(std::uint64_t events) {
-    SuperblockChange change;
-    change.events = events;
-    change.utime_seconds = clock_.now_seconds;
-    change.resync_offset = a_.array().resync_offset;
-    change.missing_slots = plan_.missing_slots;
-    std::vector<MemberPatch> stage;
-    for (std::size_t i = 0; i < plan_.members.size(); ++i) {
-      const Member& m = a_.members[plan_.members[i].member];
-      if (m.description().events < events) {
-        const Metadata& superblock = *m.candidate->chosen()->metadata;
-        stage.push_back({i, {superblock.offset_bytes(), superblock.changed(change)->encode()}});
-      }
-    }
-    return stages_.write(stage);
-  }
+  Status write_metadata(const SuperblockChange& change) { return metadata_.write(change, plan_.intent); }
+  Status write_bitmap() { return metadata_.write_bitmap(plan_.intent); }
 
   Status begin() {
-    TRY(caught_up, catch_up());
-    if (plan_.leaves_members_behind) {
-      // In two steps of one: a cut between two members' updates leaves them one event apart, which every reader
-      // accepts; after both an absent member is too far behind to be taken back.
-      for (int step = 0; step < 2; ++step) {
-        TRY(written, write_metadata(next_change()));
-      }
-    }
+    TRY(begun, metadata_.begin(plan_.intent));
     if (plan_.marks_dirty_first) {
-      SuperblockChange dirty = next_change();
+      SuperblockChange dirty;
       dirty.resync_offset = Sectors();
       // Dirty with that mark the kernel would refuse; as in sync the member is simply resynchronised with the others.
       dirty.recovery = SuperblockChange::Recovery::clear;
       return write_metadata(dirty);
     }
     const bool build = plan_.task.kind == MaintenanceTask::Kind::build_parity;
-    return build ? write_bitmap(events_) : Status(Done{});
+    return build ? write_bitmap() : Status(Done{});
   }
 
   Status compute(ParitySync& sync) {
-    const auto began = std::chrono::steady_clock::now();
-    auto checkpoint_due = began + run_.checkpoint_interval;
+    Checkpoints checkpoints(run_.checkpoint_interval);
     progress_ = {0, plan_.due_bytes()};
     for (std::uint64_t chunk : plan_.intent.due()) {
       const SectorRange range = plan_.intent.range_of(chunk);
@@ -192,12 +110,9 @@ class Runner {
         progress_.done_bytes += range.count.bytes();
         continue;
       }
-      if (std::chrono::steady_clock::now() >= checkpoint_due) {
+      if (checkpoints.due()) {
         TRY(saved, checkpoint(sync, range.first));
-        // The longer it has run, the rarer: what a kill costs stays a small part of what was done.
-        const auto now = std::chrono::steady_clock::now();
-        checkpoint_due = now + std::max<std::chrono::steady_clock::duration>(run_.checkpoint_interval,
-                                                                             (now - began) / checkpoint_part);
+        checkpoints.taken();
       }
       auto done = synchronise(sync, chunk, range);
       if (!done) {
@@ -254,9 +169,9 @@ class Runner {
     TRY(flushed, sync.flush());
     plan_.intent.give_back_from(chunk);
     if (!plan_.marks_dirty_first) {
-      return write_bitmap(events_);
+      return write_bitmap();
     }
-    SuperblockChange clean = next_change();
+    SuperblockChange clean;
     clean.resync_offset = Sectors::max();
     return write_metadata(clean);
   }
@@ -265,24 +180,21 @@ class Runner {
   Status checkpoint(ParitySync& sync, Sectors reached) {
     TRY(flushed, sync.flush());
     if (plan_.intent.has_bitmap()) {
-      return write_bitmap(events_);
+      return write_bitmap();
     }
     const bool recordable = a_.bitmap.trust == Trust::absent && a_.complete &&
                             (a_.array().metadata != "0.90" || reached <= last_checkpoint_0_90);
     if (!recordable) {
       return Done{};
     }
-    SuperblockChange change = next_change();
+    SuperblockChange change;
     change.resync_offset = reached;
     return write_metadata(change);
   }
 
   Status finish(ParitySync& sync) {
     TRY(flushed, sync.flush());
-    SuperblockChange clean = next_change();
-    clean.resync_offset = Sectors::max();
-    clean.recovery = SuperblockChange::Recovery::clear;
-    return write_metadata(clean);
+    return write_metadata(clean_at_the_end());
   }
 
   void add_traffic(const ParitySync& sync) {
@@ -293,15 +205,21 @@ class Runner {
 
   const Assembly& a_;
   MaintenancePlan plan_;
-  MetadataStages& stages_;
-  const Clock& clock_;
+  ArrayMetadata metadata_;
   const Run& run_;
-  std::uint64_t events_;
   Progress progress_;
   MaintenanceReport report_;
 };
 
 }  // namespace
+
+std::vector<Patch> metadata_after(const Assembly& a, const MaintenancePlan& plan, const PlannedMember& planned,
+                                  const Clock& clock) {
+  SuperblockChange last = clean_at_the_end();
+  last.events = plan.events_after(plan.marks_dirty_first ? 2 : 1);
+  last.utime_seconds = clock.now_seconds;
+  return metadata_after(a, plan, planned, plan.intent, last);
+}
 
 Result<MaintenanceReport> run_maintenance(const Assembly& a, MaintenancePlan plan, MetadataStages& stages,
                                           const parity::Kernels& kernels, const Clock& clock, const Run& run) {

@@ -27,44 +27,22 @@ class Planner {
   Planner(const Assembly& a, MaintenancePlan& plan) : a_(a), plan_(plan) {}
 
   Status plan() {
-    members();
-    behind();
-    TRY(events, highest_events(a_, written()));
-    plan_.events = events;
+    TRY(metadata, plan_array_metadata(a_, plan_.intent));
+    static_cast<ArrayMetadataPlan&>(plan_) = std::move(metadata);
     decide();
     for (PlannedMember& m : plan_.members) {
-      TRY(done, extents(m));
+      marks(m);
+      add_parity_extents(m);
     }
     return Done{};
   }
 
  private:
-  void members() {
-    for (std::uint32_t slot = 0; slot < a_.slots(); ++slot) {
-      if (a_.in_slot(slot) != nullptr) {
-        plan_.members.push_back({slot, slot, {}});
-      } else {
-        plan_.missing_slots.push_back(slot);
-      }
+  // A mark of lazy parity ends with the run; the others are for a recovery.
+  void marks(PlannedMember& m) const {
+    if (taken_as_lazy(a_, plan_.task.forces, m.slot) || a_.members[m.member].description().recovery_is_all_ones()) {
+      m.marks = SuperblockChange::Recovery::clear;
     }
-  }
-
-  // A replacement is not written; nobody is where a slot is missing.
-  void behind() {
-    for (const Member& m : a_.members) {
-      if (m.state == MemberState::replacement) {
-        plan_.departed.push_back(m.description().dev_number);
-      }
-    }
-    plan_.leaves_members_behind = !plan_.missing_slots.empty() || !plan_.departed.empty();
-  }
-
-  std::vector<std::size_t> written() const {
-    std::vector<std::size_t> members;
-    for (const PlannedMember& m : plan_.members) {
-      members.push_back(m.member);
-    }
-    return members;
   }
 
   bool recovery_marks() const {
@@ -94,9 +72,8 @@ class Planner {
       }
       return;
     }
-    if (plan_.leaves_members_behind) {
-      say("raise the events by 2 and mark missing slots missing, so that no member that is not written is taken back" +
-          std::string(plan_.departed.empty() ? "" : "; a replacement under way is given up and starts anew"));
+    if (plan_.leaves_members_behind()) {
+      say(leaving_behind_text(plan_));
     }
     if (plan_.checks_first) {
       say("check all parity, because the bitmap cannot be used; go on only where some is wrong");
@@ -116,22 +93,11 @@ class Planner {
         " or more");
   }
 
-  Status extents(PlannedMember& p) {
-    const Member& m = a_.members[p.member];
-    const MemberDescription& d = m.description();
-    const Metadata& superblock = *m.candidate->chosen()->metadata;
-    p.extents.push_back({superblock.offset_bytes(), superblock.encode().size(), "superblock"});
-    if (plan_.intent.has_bitmap() && d.bitmap_offset_bytes) {
-      WriteIntent probe = plan_.intent;
-      const std::uint64_t length = probe.encode(plan_.events)->size();
-      if (length > d.bitmap_room_bytes) {
-        return refused(m.candidate->path + ": the bitmap of " + std::to_string(length) + " bytes does not fit there");
-      }
-      p.extents.push_back({*d.bitmap_offset_bytes, length, "bitmap"});
-    }
+  void add_parity_extents(PlannedMember& p) const {
     if (!plan_.computes) {
-      return Done{};
+      return;
     }
+    const MemberDescription& d = a_.members[p.member].description();
     for (std::uint64_t chunk : plan_.intent.due()) {
       const SectorRange range = plan_.intent.range_of(chunk);
       const std::uint64_t first = (d.data_offset + range.first).bytes();
@@ -142,7 +108,6 @@ class Planner {
         p.extents.push_back({first, range.count.bytes(), "parity"});
       }
     }
-    return Done{};
   }
 
   const Assembly& a_;
@@ -187,7 +152,7 @@ Result<MaintenancePlan> plan_maintenance(const Assembly& a, const MaintenanceTas
     return refused(
         "the kernel would not start the array with this bitmap, and what it says is not believed: cure that first");
   }
-  MaintenancePlan plan{layout, task, intent_for(a, layout, task), {}, {}, {}, false, {}, true, false, false, 0, {}, {}};
+  MaintenancePlan plan(layout, task, intent_for(a, layout, task));
   plan.computes = missing_redundancy < layout.parity_disks();
   plan.checks_first = !build && a.clean && a.bitmap.trust == Trust::rejected;
   plan.marks_dirty_first = a.clean && plan.intent.rewrites_promised_parity() && !plan.intent.due().empty();

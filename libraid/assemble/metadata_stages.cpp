@@ -8,25 +8,39 @@ namespace mdtool {
 
 namespace {
 
+// A superblock is believed as a whole or not at all: what differs of one goes in one write, with what lies between.
+constexpr std::size_t written_at_once = 4096;
+
+struct Run {
+  std::size_t from, to;
+};
+
 // Runs of sectors that differ: an undo file of a run of days holds what changed, not every checkpoint whole.
-void add_differences(std::vector<UndoRecord>& records, const MemberPatch& p, const std::vector<std::byte>& before) {
-  const std::vector<std::byte>& after = p.patch.bytes;
-  bool open = false;
+std::vector<Run> differing_runs(const std::vector<std::byte>& before, const std::vector<std::byte>& after) {
+  std::vector<Run> runs;
   for (std::size_t at = 0; at < after.size(); at += Sectors::bytes_each) {
     const std::size_t end = std::min<std::size_t>(at + Sectors::bytes_each, after.size());
-    const auto from = static_cast<std::ptrdiff_t>(at);
-    const auto to = static_cast<std::ptrdiff_t>(end);
     if (std::memcmp(after.data() + at, before.data() + at, end - at) == 0) {
-      open = false;
       continue;
     }
-    if (!open) {
-      records.push_back({static_cast<std::uint32_t>(p.member), p.patch.offset_bytes + at, {}, {}});
-      open = true;
+    if (!runs.empty() && (runs.back().to == at || after.size() <= written_at_once)) {
+      runs.back().to = end;
+    } else {
+      runs.push_back({at, end});
     }
-    UndoRecord& record = records.back();
-    record.before.insert(record.before.end(), before.begin() + from, before.begin() + to);
-    record.after.insert(record.after.end(), after.begin() + from, after.begin() + to);
+  }
+  return runs;
+}
+
+void add_differences(std::vector<UndoRecord>& records, const MemberPatch& p, const std::vector<std::byte>& before) {
+  const std::vector<std::byte>& after = p.patch.bytes;
+  for (const Run& run : differing_runs(before, after)) {
+    const auto from = static_cast<std::ptrdiff_t>(run.from);
+    const auto to = static_cast<std::ptrdiff_t>(run.to);
+    records.push_back({static_cast<std::uint32_t>(p.member),
+                       p.patch.offset_bytes + run.from,
+                       {before.begin() + from, before.begin() + to},
+                       {after.begin() + from, after.begin() + to}});
   }
 }
 
@@ -46,6 +60,10 @@ Status MetadataStages::write(std::span<const MemberPatch> stage) {
   TRY(records, changes(stage));
   if (records.empty()) {
     return Done{};
+  }
+  ++stages_;
+  for (UndoRecord& record : records) {
+    record.stage = stages_;
   }
   TRY(saved, undo_->append(records).in("undo file " + undo_->path()));
   for (const UndoRecord& record : records) {

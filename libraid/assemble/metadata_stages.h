@@ -37,6 +37,7 @@ class MetadataStages {
 
   std::vector<WritableMember> members_;
   UndoSink* undo_;
+  std::uint32_t stages_ = 0;  // written so far
 };
 
 }  // namespace mdtool

@@ -13,15 +13,6 @@ namespace {
 // Read and written at once, and how much is done between two looks at whether to stop.
 constexpr std::uint64_t step_bytes = 1U << 20;
 
-class NoUndo final : public UndoSink {
- public:
-  Status append(std::span<const UndoRecord>) override { return Done{}; }
-  const std::string& path() const override { return path_; }
-
- private:
-  std::string path_;
-};
-
 class Committer {
  public:
   Committer(OverlayFile& overlay, const OverlayCommitPlan& plan, const std::vector<WritableMember>& members,
@@ -40,7 +31,7 @@ class Committer {
       TRY(begun, overlay_.begin_commit(plan_.record));
     }
     TRY(finishing, is_finishing());
-    report_.undo_kept = plan_.data_undoable;
+    report_.undo_kept = plan_.data_undoable && !undo_.path().empty();
     if (!finishing) {
       TRY(marked, write_stages(0, plan_.record.stages_before_data));
       TRY(data, write_data());

@@ -119,11 +119,6 @@ OverlayCommitMember member_for(const OverlayFile& overlay, std::size_t base, con
 void say_order(OverlayCommitPlan& plan) {
   plan.steps.push_back("copy " + std::to_string(plan.data_bytes()) + " bytes of data and parity to the members");
   plan.steps.push_back("write the bitmap and the superblocks as the overlay holds them");
-  plan.steps.emplace_back(plan.data_undoable
-                              ? "the undo file takes back all of it"
-                              : "there is no undo once data is written: the undo file, which holds metadata only, is "
-                                "removed before; the overlay file stays until all is durable, and the same command "
-                                "finishes what was cut off");
 }
 
 // Every member that the record is about is there.

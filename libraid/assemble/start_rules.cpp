@@ -36,6 +36,23 @@ std::uint64_t raid10_array_bytes(const MemberDescription& d) {
   return (d.chunk * ((d.size / d.chunk / far) * d.raid_disks / near)).bytes();
 }
 
+// enough() in drivers/md/raid10.c: the copies of a block are in `copies` slots in a row.
+bool every_block_has_a_copy(const Assembly& a, const std::vector<std::uint32_t>& held, std::uint32_t near,
+                            std::uint32_t copies) {
+  std::uint32_t first = 0;
+  do {
+    bool alive = false;
+    for (std::uint32_t i = 0; i < copies && !alive; ++i) {
+      alive = std::binary_search(held.begin(), held.end(), (first + i) % a.slots());
+    }
+    if (!alive) {
+      return false;
+    }
+    first = (first + near) % a.slots();
+  } while (first != 0);
+  return true;
+}
+
 class StartRules {
  public:
   explicit StartRules(Assembly& a) : a_(a), d_(a.array()) {}
@@ -110,9 +127,25 @@ class StartRules {
     return slots;
   }
 
+  // Stale members, and those that the freshest superblock calls failed although they are but one event behind: mdadm
+  // --assemble --force clears that mark.
+  std::vector<std::uint32_t> slots_with_force() const {
+    std::vector<std::uint32_t> slots = slots_held_by({MemberState::in_sync, MemberState::stale});
+    for (const Member& m : a_.members) {
+      const bool demoted = m.candidate != nullptr && !m.reason.empty() && m.description().in_sync() &&
+                           (m.state == MemberState::faulty || m.state == MemberState::spare);
+      if (demoted && *m.description().slot < a_.slots()) {
+        slots.push_back(*m.description().slot);
+      }
+    }
+    std::sort(slots.begin(), slots.end());
+    slots.erase(std::unique(slots.begin(), slots.end()), slots.end());
+    return slots;
+  }
+
   // Stale members could be taken along by force.
   bool could_be_forced(std::uint32_t needed) {
-    if (slots_held_by({MemberState::in_sync, MemberState::stale}).size() < needed) {
+    if (slots_with_force().size() < needed) {
       return false;
     }
     say_what_force_does();
@@ -175,31 +208,15 @@ class StartRules {
       return Verdict::assembles;
     }
     name_missing();
-    if (every_block_has_a_copy(slots_held_by({MemberState::in_sync}), near, copies)) {
+    if (enough_slots(a_, slots_held_by({MemberState::in_sync}))) {
       return degraded();
     }
     say("every copy of some blocks is gone");
-    if (!every_block_has_a_copy(slots_held_by({MemberState::in_sync, MemberState::stale}), near, copies)) {
+    if (!enough_slots(a_, slots_with_force())) {
       return Verdict::impossible;
     }
     say_what_force_does();
     return Verdict::needs_force;
-  }
-
-  // enough() in drivers/md/raid10.c: the copies of a block are in `copies` slots in a row.
-  bool every_block_has_a_copy(const std::vector<std::uint32_t>& held, std::uint32_t near, std::uint32_t copies) const {
-    std::uint32_t first = 0;
-    do {
-      bool alive = false;
-      for (std::uint32_t i = 0; i < copies && !alive; ++i) {
-        alive = std::binary_search(held.begin(), held.end(), (first + i) % a_.slots());
-      }
-      if (!alive) {
-        return false;
-      }
-      first = (first + near) % a_.slots();
-    } while (first != 0);
-    return true;
   }
 
   bool partial_parity_log() const { return d_.ppl.has_value(); }
@@ -296,6 +313,28 @@ class StartRules {
 };
 
 }  // namespace
+
+bool enough_slots(const Assembly& a, const std::vector<std::uint32_t>& held) {
+  const MemberDescription& d = a.array();
+  const std::uint32_t near = d.layout & 0xff;
+  const std::uint32_t copies = near * ((d.layout >> 8) & 0xff);
+  switch (d.level) {
+    case level_linear:
+    case 0:
+      return a.slots() > 0 && held.size() >= a.slots();
+    case 1:
+      return !held.empty();
+    case 4:
+    case 5:
+      return !held.empty() && held.size() + 1 >= a.slots();
+    case 6:
+      return !held.empty() && held.size() + 2 >= a.slots();
+    case 10:
+      return copies != 0 && copies <= a.slots() && every_block_has_a_copy(a, held, near, copies);
+    default:
+      return false;
+  }
+}
 
 std::uint64_t Assembly::array_bytes() const {
   const MemberDescription& d = array();

@@ -6,6 +6,10 @@
 
 namespace mdtool {
 
+// Members in these slots (ascending, each once) would be enough to start the array, were it clean. False for a level or
+// layout that is not known.
+bool enough_slots(const Assembly& a, const std::vector<std::uint32_t>& held);
+
 // Fills in verdict, reasons and the findings that belong to them. Everything else of the assembly must be there.
 void judge_start(Assembly&);
 

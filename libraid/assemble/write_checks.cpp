@@ -64,12 +64,13 @@ Status check_not_dirty_degraded(const Assembly& a, const Forces& forces) {
     return Done{};
   }
   if (a.lazy_slot) {
-    return refused("slot " + std::to_string(*a.lazy_slot) +
-                   " is marked as recovering by bitmap, and the array is dirty. If no member was removed and added "
-                   "again just before "
-                   "the cut, that was the kernel building lazy parity and the member is good: --force=lazy-recovery. "
-                   "If one was, it "
-                   "lacks what was written while it was away: let the kernel recover it (mdadm --assemble --force)");
+    return refused(
+        "slot " + std::to_string(*a.lazy_slot) +
+        " is marked as recovering by bitmap, and the array is dirty. If no member was removed and added "
+        "again just before "
+        "the cut, that was the kernel building lazy parity and the member is good: --force=lazy-recovery. "
+        "If one was, it "
+        "lacks what was written while it was away: mdtool recover --force=dirty-degraded fills it from the others");
   }
   if (!a.clean) {
     return refused(

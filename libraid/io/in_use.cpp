@@ -4,38 +4,16 @@
 #include <sys/sysmacros.h>
 
 #include <algorithm>
-#include <array>
-#include <charconv>
 #include <filesystem>
-#include <fstream>
 #include <iterator>
+#include <span>
+
+#include "libraid/io/system_tables.h"
 
 namespace mdtool {
 namespace {
 
 namespace fs = std::filesystem;
-
-std::string text_of(const fs::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
-}
-
-std::string first_line(const fs::path& path) {
-  const std::string text = text_of(path);
-  return text.substr(0, text.find('\n'));
-}
-
-std::vector<std::string_view> split(std::string_view text, std::string_view separators) {
-  std::vector<std::string_view> words;
-  while (!text.empty()) {
-    const std::size_t end = std::min(text.find_first_of(separators), text.size());
-    if (end > 0) {
-      words.push_back(text.substr(0, end));
-    }
-    text.remove_prefix(std::min(end + 1, text.size()));
-  }
-  return words;
-}
 
 bool is_octal(std::string_view digits) {
   return digits.size() == 3 && digits[0] <= '3' &&
@@ -54,28 +32,6 @@ std::string unmangled(std::string_view text) {
     }
   }
   return plain;
-}
-
-std::optional<std::uint32_t> number(std::string_view text) {
-  std::uint32_t value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  return error == std::errc() && end == text.data() + text.size() ? std::optional(value) : std::nullopt;
-}
-
-struct DeviceNumber {
-  std::uint32_t major = 0, minor = 0;
-  std::string text() const { return std::to_string(major) + ":" + std::to_string(minor); }
-  FileIdentity identity() const { return {.rdev = makedev(major, minor), .block_device = true}; }
-};
-
-std::optional<DeviceNumber> device_number(std::string_view text) {
-  const std::size_t colon = text.find(':');
-  if (colon == std::string_view::npos) {
-    return std::nullopt;
-  }
-  const auto major = number(text.substr(0, colon));
-  const auto minor = number(text.substr(colon + 1));
-  return major && minor ? std::optional(DeviceNumber{*major, *minor}) : std::nullopt;
 }
 
 bool is_same(const FileIdentity& identity, const std::string& path) {
@@ -101,16 +57,6 @@ std::optional<std::string> swapped(const FileIdentity& identity, const SystemPat
     }
   }
   return std::nullopt;
-}
-
-std::vector<fs::path> entries(const fs::path& folder) {
-  std::error_code error;
-  std::vector<fs::path> found;
-  for (fs::directory_iterator it(folder, error), end; !error && it != end; it.increment(error)) {
-    found.push_back(it->path());
-  }
-  std::sort(found.begin(), found.end());
-  return found;
 }
 
 // md, device-mapper and bcache leave a link to themselves here (bd_link_disk_holder() in block/holder.c).
@@ -190,6 +136,17 @@ std::string process_text(const fs::path& process) {
   return "process " + process.filename().string() + " (" + command + ")";
 }
 
+// "rw,lowerdir=/a,upperdir=/b\054c": a comma within a value is mangled as well (seq_show_option()).
+std::vector<std::string> options_of(std::span<const std::string_view> words) {
+  std::vector<std::string> options;
+  for (const std::string_view word : words) {
+    for (const std::string_view option : split(word, ",")) {
+      options.push_back(unmangled(option));
+    }
+  }
+  return options;
+}
+
 }  // namespace
 
 std::vector<Mount> parse_mountinfo(std::string_view text) {
@@ -208,8 +165,8 @@ std::vector<Mount> parse_mountinfo(std::string_view text) {
     if (!device || std::distance(dash, words.end()) < 3) {
       continue;
     }
-    found.push_back(
-        {device->major, device->minor, unmangled(words[mount_point_at]), unmangled(dash[1]), unmangled(dash[2])});
+    found.push_back({device->major, device->minor, unmangled(words[mount_point_at]), unmangled(dash[1]),
+                     unmangled(dash[2]), options_of(std::span(dash, words.end()).subspan(3))});
   }
   return found;
 }
@@ -243,8 +200,7 @@ std::optional<std::string> holder(const FileIdentity& identity, const SystemPath
   if (!identity.block_device) {
     return std::nullopt;
   }
-  const DeviceNumber device{major(identity.rdev), minor(identity.rdev)};
-  const fs::path sysfs_device = fs::path(system.sys) / "dev" / "block" / device.text();
+  const fs::path sysfs_device = sysfs_folder(identity, system);
   if (auto by = held(sysfs_device)) {
     return by;
   }

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "libraid/io/file.h"
+#include "libraid/io/system_paths.h"
 
 namespace mdtool {
 
@@ -17,8 +18,9 @@ struct Mount {
   std::uint32_t major = 0;  // of the file system; of its device where it has one
   std::uint32_t minor = 0;
   std::string mount_point;
-  std::string type;    // "ext4", "fuse.mdtool"
-  std::string source;  // "/dev/sda1", or any text
+  std::string type;                       // "ext4", "fuse.mdtool"
+  std::string source;                     // "/dev/sda1", or any text
+  std::vector<std::string> options = {};  // of the file system: "rw", "upperdir=/cow/upper"
 };
 
 // The lines of /proc/self/mountinfo; lines that cannot be read are left out.
@@ -26,12 +28,6 @@ std::vector<Mount> parse_mountinfo(std::string_view text);
 
 // The paths in /proc/swaps.
 std::vector<std::string> parse_swaps(std::string_view text);
-
-// Where the kernel's tables are.
-struct SystemPaths {
-  std::string proc = "/proc";
-  std::string sys = "/sys";
-};
 
 std::vector<Mount> mounts(const SystemPaths& system = {});
 

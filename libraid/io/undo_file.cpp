@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <cstring>
 #include <filesystem>
 #include <memory>
@@ -25,6 +26,7 @@ constexpr std::uint64_t most_bytes = 64U << 20;  // of the file, and of all fram
 constexpr std::uint32_t most_members = 4096;
 constexpr std::size_t most_records = 128U << 10;
 constexpr std::uint32_t format_version = 1;
+constexpr std::string_view serial_mark = " serial=";
 constexpr std::array<char, 8> undo_tag = {'m', 'd', 't', 'l', 'u', 'n', 'd', 'o'};
 
 // A zstd skippable frame, in front of each frame that holds something.
@@ -168,10 +170,11 @@ std::vector<std::byte> encode_records(std::span<const UndoRecord> records) {
   return out.bytes();
 }
 
-bool decode_records(std::span<const std::byte> raw, UndoContents& contents) {
+bool decode_records(std::span<const std::byte> raw, std::uint32_t stage, UndoContents& contents) {
   Cursor in(raw);
   while (!in.at_end()) {
     UndoRecord record;
+    record.stage = stage;
     record.member = in.take<le32>();
     record.offset_bytes = in.take<le64>();
     const std::uint32_t length = in.take<le32>();
@@ -266,7 +269,7 @@ class Reader {
     if (!raw) {
       return drop_tail("a frame whose checksum is wrong");
     }
-    if (!(sequence_ == 0 ? decode_description(*raw, contents_) : decode_records(*raw, contents_))) {
+    if (!(sequence_ == 0 ? decode_description(*raw, contents_) : decode_records(*raw, sequence_, contents_))) {
       return damaged(at_, "a frame that makes no sense");
     }
     raw_bytes_ += head->raw_bytes;
@@ -350,6 +353,24 @@ Status UndoFile::append_frame(std::span<const std::byte> raw) {
   raw_bytes_ += raw.size();
   file_bytes_ += out.bytes().size();
   return Done{};
+}
+
+std::string UndoIdentity::text() const {
+  return std::to_string(offset_bytes) + (serial ? std::string(serial_mark) + *serial : "");
+}
+
+std::optional<UndoIdentity> UndoIdentity::parse(std::string_view text) {
+  UndoIdentity identity;
+  const char* end = text.data() + text.size();
+  const auto [rest, error] = std::from_chars(text.data(), end, identity.offset_bytes);
+  text.remove_prefix(static_cast<std::size_t>(rest - text.data()));
+  if (error != std::errc() || (!text.empty() && !text.starts_with(serial_mark))) {
+    return std::nullopt;
+  }
+  if (!text.empty()) {
+    identity.serial = std::string(text.substr(serial_mark.size()));
+  }
+  return identity;
 }
 
 Result<UndoContents> read_undo_file(const std::string& path) {

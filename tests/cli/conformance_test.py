@@ -35,7 +35,9 @@ def table_of_verbs():
 
 
 VERBS = table_of_verbs()
-TAKES_MEMBERS = [verb for verb in VERBS if verb not in ("stop", "overlay", "undo")]
+TAKES_MEMBERS = [verb for verb in VERBS if verb not in ("stop", "overlay", "undo", "restore")]
+# These take members of any number of arrays, in any state, or of none.
+TAKES_ANYTHING = ("examine", "bitmap", "erase", "dump")
 
 
 def validator(verb):
@@ -48,10 +50,14 @@ def validator(verb):
 
 def line_for(verb, members, scratch):
     """A complete command line that changes nothing where it fails."""
-    if verb == "overlay":
+    if verb in ("overlay", "bitmap"):
         return [verb, "show", *members]
-    extra = {"assemble": ["--at", scratch / "served"], "copy": ["--to", scratch / "content"], "stop": [], "undo": []}
-    return [verb, *members, *extra.get(verb, [] if verb == "examine" else ["--dry-run"])]
+    inside = sorted(pathlib.Path(members[0]).glob("*.img"))
+    target = ["--target", inside[0] if inside else members[0], "--dry-run"]
+    extra = {"examine": [], "assemble": ["--at", scratch / "served"], "copy": ["--to", scratch / "content"], "stop": [],
+             "undo": [], "dump": ["--to", scratch / "dumped"], "set": ["--name", "other", "--dry-run"], "add": target,
+             "remove": target, "fail": target, "re-add": target}
+    return [verb, *members, *extra.get(verb, ["--dry-run"])]
 
 
 def digests(folder):
@@ -151,7 +157,10 @@ class EveryVerb(Scratch):
                 for name in ["empty", "tiny", "zeroes", "folder"]:
                     with self.subTest(member=name):
                         document = self.document(*line_for(verb, [self.scratch / name], self.scratch))
-                        self.assertTrue(document["exit"] & (UNCORRECTED if verb == "examine" else REFUSED), document["exit"])
+                        # Nothing to erase or to save is no failure.
+                        expected = {"examine": UNCORRECTED, "bitmap": UNCORRECTED}.get(verb, REFUSED)
+                        if verb not in ("erase", "dump") or document["exit"]:
+                            self.assertTrue(document["exit"] & expected, document["exit"])
                         self.assertIn(name, json.dumps(document))
 
     def test_devices_that_are_no_members(self):
@@ -182,14 +191,16 @@ class EveryVerb(Scratch):
         before = digests(members)
         for verb in TAKES_MEMBERS:
             with self.subTest(verb=verb):
-                self.document(*line_for(verb, [members], self.scratch), status=UNCORRECTED if verb == "examine" else REFUSED)
+                document = self.document(*line_for(verb, [members], self.scratch))
+                if verb not in ("set", "bitmap", "erase", "dump"):
+                    self.assertEqual(document["exit"], UNCORRECTED if verb == "examine" else REFUSED, document)
                 self.assertEqual(before, digests(members))
                 self.assertFalse((self.scratch / "content").exists())
 
     def test_two_arrays(self):
         members = self.unpack("1.2-raid5-4-none-clean")
         self.unpack("1.2-raid5-3-none-spare", to="other")
-        for verb in [verb for verb in TAKES_MEMBERS if verb != "examine"]:
+        for verb in [verb for verb in TAKES_MEMBERS if verb not in TAKES_ANYTHING]:
             with self.subTest(verb=verb):
                 document = self.document(*line_for(verb, [members, self.scratch / "other"], self.scratch), status=REFUSED)
                 self.assertIn("--uuid", document["error"]["text"])

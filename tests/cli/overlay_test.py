@@ -43,6 +43,7 @@ class Overlay(unittest.TestCase):
             self.members.append(self.scratch / packed.stem)
             subprocess.run(["zstd", "-q", "-d", str(packed), "-o", str(self.members[-1])], check=True)
         self.overlay = self.scratch / "overlay"
+        self.undo_folder, self.commits = self.scratch / "undo", 0
         self.make(64)
 
     def make(self, sectors):
@@ -55,6 +56,10 @@ class Overlay(unittest.TestCase):
                               stdin=subprocess.DEVNULL, env=environment)
 
     def document(self, *arguments, status=0):
+        if arguments[0] == "commit" and "--undo" not in arguments:
+            # The usual place of undo files is refused on tmpfs, where the scratch folder may be.
+            self.commits += 1
+            arguments = [*arguments, "--undo", self.undo_folder / f"{self.commits}.undo"]
         ran = self.mdtool("overlay", *arguments, "--json")
         document = json.loads(ran.stdout)
         validator().validate(document)
@@ -104,7 +109,7 @@ class Overlay(unittest.TestCase):
         self.assertFalse(self.overlay.exists())
         self.assertNotEqual(self.content(), content)
         self.assertEqual(self.mdtool("examine", *self.members).returncode, 0)
-        self.assertEqual(self.mdtool("undo", "--yes", done["undo_file"]).returncode, 0)
+        self.assertEqual(self.mdtool("undo", "--yes", "--undo", "none", done["undo_file"]).returncode, 0)
         self.assertEqual(digests(self.members), before)
 
     def test_commit_without_undo(self):
@@ -113,11 +118,35 @@ class Overlay(unittest.TestCase):
         self.assertIn(b"no undo", plan)
         done = self.document("commit", "--yes", "--keep", self.overlay, *self.members)
         self.assertIsNone(done["undo_file"])
-        self.assertEqual(list((self.scratch / "state" / "mdtool" / "undo").iterdir()), [])
+        self.assertEqual(list(self.undo_folder.iterdir()), [])
         after = digests(self.members)
         self.assertTrue(self.document("commit", "--yes", self.overlay, *self.members)["plan"]["resumed"])
         self.assertEqual(digests(self.members), after)
         self.assertFalse(self.overlay.exists())
+
+    def test_a_plan_of_a_commit_names_members_and_fields(self):
+        plan = self.document("commit", "--dry-run", self.overlay, *self.members)["plan"]
+        for member, path in zip(plan["members"], self.members):
+            self.assertEqual((member["file"], member["inode"]), (str(path.resolve()), path.stat().st_ino))
+            [superblock] = [record for record in member["changes"] if record["purpose"] == "superblock"]
+            fields = {field["name"]: field for field in superblock["fields"]}
+            self.assertGreater(fields["events"]["after"], fields["events"]["before"])
+        done = self.document("commit", "--yes", self.overlay, *self.members)
+        back = json.loads(self.mdtool("undo", "--dry-run", "--json", done["undo_file"]).stdout)
+        for planned, member in zip(plan["members"], back["members"]):
+            def all_fields(changes, then, now):
+                return sorted((record["purpose"], field["name"], str(field[then]), str(field[now]))
+                              for record in changes for field in record["fields"])
+            self.assertEqual(all_fields(planned["changes"], "before", "after"),
+                             all_fields(member["changes"], "after", "before"))
+
+    def test_commit_that_keeps_no_undo_file(self):
+        steps = self.document("commit", "--dry-run", "--undo", "none", self.overlay, *self.members)["plan"]["steps"]
+        self.assertEqual(steps[-1], "no undo file is kept")
+        done = self.document("commit", "--yes", "--undo", "none", self.overlay, *self.members)
+        self.assertIsNone(done["undo_file"])
+        self.assertEqual(done["result"]["bytes_written"], 4 * 64 * 512)
+        self.assertFalse(self.undo_folder.exists())
 
     def test_commit_is_refused(self):
         before = digests(self.members)

@@ -22,6 +22,7 @@ MAY_INCLUDE = {
                         "libraid/geometry/", "libraid/parity/", "libraid/array/array.h", "libraid/engine/"],
     "libraid/assemble/": ["libmeta/", "libraid/io/", "libraid/geometry/", "libraid/parity/", "libraid/array/",
                           "libraid/engine/", "libraid/assemble/"],
+    "libraid/edit/": ["libmeta/", "libraid/io/", "libraid/geometry/", "libraid/assemble/", "libraid/edit/"],
     "libraid/serve/": ["libmeta/result.h", "libmeta/source.h", "libraid/io/", "libraid/serve/"],
     "cli/": ["libmeta/", "libraid/", "cli/"],
 }

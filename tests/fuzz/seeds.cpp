@@ -16,6 +16,7 @@
 #include <string>
 
 #include "libmeta/ondisk.h"
+#include "libraid/edit/bundle.h"
 #include "libraid/io/undo_file.h"
 #include "tests/fuzz/fixture_members.h"
 #include "tests/raid/sealed_overlay.h"
@@ -196,12 +197,58 @@ std::vector<Input> overlay_files() {
   return seeds;
 }
 
+// Dry runs' documents: no patch, one, and two over each other on the second of two members.
+std::vector<Input> plans() {
+  const std::string member =
+      R"({"path":"m0","file":"/m0","offset_bytes":0,"size_bytes":8192,"device":1,"inode":2,"device_uuid":null})";
+  const std::string patch =
+      R"({"member":1,"purpose":"superblock","offset_bytes":4096,"length_bytes":4,"fields":[{"name":"events",)"
+      R"("before":1,"after":2}],"before":"00000000","after":"fc4e2ba9"})";
+  std::vector<Input> seeds;
+  for (const std::string& stages : {std::string("[]"), "[[" + patch + "]]", "[[" + patch + "],[" + patch + "]]"}) {
+    const std::string plan = R"({"mdtool":{"format":1},"plan":{"steps":["a"],"costs":[],"next":[],"members":[)" +
+                             member + "," + member + R"(],"stages":)" + stages + "}}";
+    seeds.emplace_back(plan.begin(), plan.end());
+  }
+  return seeds;
+}
+
+// What dumps of fixtures hold, unpacked: the target seals that again after a mutation; and one as it is.
+std::vector<Input> bundles() {
+  std::vector<Input> seeds;
+  for (const std::string& name : seed_fixtures) {
+    Bundle bundle;
+    const std::vector<MemberImage> images = load_fixture(name);
+    for (std::size_t i = 0; i < 2; ++i) {
+      const ChangedMember member(images[i]);
+      const auto candidate = inspect("m" + std::to_string(i), "", member, member);
+      std::vector<BundleArea> areas = gather_areas(*candidate).areas;
+      // A log of a mebibyte is no input for anybody.
+      std::erase_if(areas, [](const BundleArea& area) { return area.bytes.size() > bitmap_bytes; });
+      bundle.members.push_back(
+          {candidate->path, "/" + candidate->path, 0, member.size_bytes(), std::nullopt, std::move(areas)});
+    }
+    const std::vector<std::byte> file = encode_bundle(bundle).value();
+    Input raw(ZSTD_getFrameContentSize(file.data(), file.size()));
+    raw.resize(ZSTD_decompress(raw.data(), raw.size(), file.data(), file.size()));
+    seeds.push_back(std::move(raw));
+    if (seeds.size() == 1) {
+      Input whole;
+      append(whole, file);
+      seeds.push_back(std::move(whole));
+    }
+  }
+  return seeds;
+}
+
 }  // namespace
 
 std::vector<Input> seeds_for(std::string_view target) {
   std::vector<Input> seeds = target == "assemble_fuzz"       ? edit_programs()
                              : target == "undo_file_fuzz"    ? undo_files()
                              : target == "overlay_file_fuzz" ? overlay_files()
+                             : target == "bundle_fuzz"       ? bundles()
+                             : target == "plan_json_fuzz"    ? plans()
                                                              : cut_from_fixtures(target);
   if (seeds.empty()) {
     std::cerr << "no seeds for " << target << "\n";

@@ -3,9 +3,7 @@
 #include "libraid/assemble/maintenance.h"
 
 #include <gtest/gtest.h>
-#include <unistd.h>
 
-#include <filesystem>
 #include <set>
 
 #include "libraid/io/faulty.h"
@@ -23,9 +21,27 @@ using test::Image;
 using test::Lost;
 using test::RecordingDevice;
 
+constexpr Clock test_clock{1700000000};
+
 const parity::Kernels& kernels() {
   return *parity::supported_kernels().front();
 }
+
+// What a run would have put into its undo file.
+class UndoInMemory final : public UndoSink {
+ public:
+  Status append(std::span<const UndoRecord> records) override {
+    contents.records.insert(contents.records.end(), records.begin(), records.end());
+    return Done{};
+  }
+  const std::string& path() const override { return path_; }
+
+  UndoContents contents;
+  std::vector<std::size_t> devices;  // by member of the contents
+
+ private:
+  std::string path_ = "memory";
+};
 
 class Machine {
  public:
@@ -71,13 +87,10 @@ class Machine {
     if (plan.nothing_to_do()) {
       return MaintenanceReport{};
     }
-    static int number = 0;
-    const std::string path = std::filesystem::temp_directory_path() /
-                             ("mdtool-maintenance-" + std::to_string(getpid()) + "-" + std::to_string(number++));
     std::vector<std::unique_ptr<FaultyDevice>> faulty;
     std::vector<std::unique_ptr<FencedDevice>> fences;
     std::vector<WritableMember> members;
-    std::vector<UndoMember> named;
+    undo_ = {};
     for (const PlannedMember& m : plan.members) {
       const auto index = static_cast<std::size_t>(std::stoi(array().members[m.member].candidate->identity));
       faulty.push_back(std::make_unique<FaultyDevice>(*devices_[index]));
@@ -87,16 +100,29 @@ class Machine {
       BlockDevice& device = *faulty.back();
       fences.push_back(std::make_unique<FencedDevice>(device, m.extents));
       members.push_back({"m", fences.back().get(), &device});
-      named.push_back({"m", device.size_bytes(), ""});
+      undo_.contents.members.push_back({"m", device.size_bytes(), ""});
+      undo_.devices.push_back(index);
     }
-    auto undo = UndoFile::create(path, "test", named);
-    std::filesystem::remove(path);
-    if (!undo) {
-      return undo.error();
-    }
-    MetadataStages stages(members, *undo);
-    return run_maintenance(array(), plan, stages, kernels(), {1700000000}, how);
+    MetadataStages stages(members, undo_);
+    return run_maintenance(array(), plan, stages, kernels(), test_clock, how);
   }
+
+  // Takes the last run back, as mdtool undo does.
+  void undo() {
+    std::vector<const Source*> sources;
+    for (const std::size_t index : undo_.devices) {
+      sources.push_back(devices_[index].get());
+    }
+    const auto steps = undo_plan(undo_.contents, sources);
+    ASSERT_TRUE(steps) << steps.error().text;
+    for (const UndoRecord& r : *steps) {
+      RecordingDevice& device = *devices_[undo_.devices[r.member]];
+      ASSERT_TRUE(device.write(r.offset_bytes, r.after));
+      ASSERT_TRUE(device.flush());
+    }
+  }
+
+  RecordingDevice& device(std::size_t index) { return *devices_[index]; }
 
   std::vector<const Source*> data_sources() const {
     std::vector<const Source*> out;
@@ -123,6 +149,7 @@ class Machine {
   std::vector<std::unique_ptr<RecordingDevice>> devices_;
   std::vector<Candidate> candidates_;
   std::vector<Assembly> arrays_;
+  UndoInMemory undo_;
 };
 
 MaintenanceTask resync_task() {
@@ -210,6 +237,58 @@ TEST_P(PowerCut, AnywhereLeavesAnArrayThatTheSameCommandFinishes) {
       auto third = cut.run(resync_task());
       ASSERT_TRUE(third);
       ASSERT_EQ(cut.log().size(), events) << "the second resync wrote something";
+    }
+  }
+}
+
+TEST_P(PowerCut, OfAnUndoLeavesAnArrayThatTheSameCommandFinishes) {
+  const std::vector<Image> start = test::load_fixture(GetParam().fixture);
+  Machine machine(start);
+  const auto content = machine.content();
+  const auto wrong = wrong_and_not_due(machine);
+  ASSERT_TRUE(machine.run(GetParam().task));
+  const std::size_t run_end = machine.log().size();
+  machine.undo();
+  const std::size_t step = std::max<std::size_t>(1, (machine.log().size() - run_end) / cut_points);
+  for (std::size_t count = run_end; count <= machine.log().size(); count += step) {
+    SCOPED_TRACE(std::to_string(count - run_end) + " events of the undo");
+    Machine cut(after_cut(start, machine.log(), count, Lost::nothing));
+    ASSERT_EQ(cut.array().verdict, Verdict::assembles);
+    ASSERT_EQ(cut.content(), content);
+    expect_promised_rows_right(cut, wrong);
+    ASSERT_TRUE(cut.run(resync_task()));
+    cut.look();
+    ASSERT_TRUE(cut.array().clean);
+    ASSERT_EQ(cut.content(), content);
+    expect_promised_rows_right(cut, wrong);
+  }
+}
+
+TEST_P(PowerCut, WhatIsPlannedIsWhatComes) {
+  Machine machine(test::load_fixture(GetParam().fixture));
+  const auto plan = plan_maintenance(machine.array(), GetParam().task);
+  ASSERT_TRUE(plan);
+  std::vector<std::vector<Patch>> expected;
+  for (const PlannedMember& m : plan->members) {
+    expected.push_back(metadata_after(machine.array(), *plan, m, test_clock));
+  }
+  mdtool::Run without_checkpoints;
+  without_checkpoints.checkpoint_interval = std::chrono::hours(1);
+  ASSERT_TRUE(machine.run(GetParam().task, without_checkpoints));
+  for (std::size_t i = 0; i < expected.size(); ++i) {
+    const Assembly& a = machine.array();
+    const auto index = static_cast<std::size_t>(std::stoi(a.members[plan->members[i].member].candidate->identity));
+    const Patch& superblock = expected[i].front();
+    EXPECT_EQ(*read_bytes(machine.device(index), superblock.offset_bytes, superblock.bytes.size()), superblock.bytes);
+    ASSERT_EQ(expected[i].size() == 2, a.bitmap.trust != Trust::absent);
+    for (const Patch& bitmap : std::span(expected[i]).subspan(1)) {
+      const MemoryDevice written(*read_bytes(machine.device(index), bitmap.offset_bytes, bitmap.bytes.size()));
+      const auto header = bitmap::read_header(written, 0);
+      const auto planned = bitmap::read_header(MemoryDevice(bitmap.bytes), 0);
+      ASSERT_TRUE(header && planned);
+      EXPECT_EQ(header->events, planned->events);
+      EXPECT_EQ(header->events_cleared, planned->events_cleared);
+      EXPECT_EQ(header->state, planned->state);
     }
   }
 }
@@ -310,6 +389,19 @@ TEST(Maintenance, ResyncTouchesOnlyWhatIsDue) {
       EXPECT_LE(t.bytes_read, most);
       EXPECT_LE(t.bytes_written, most);
     }
+  }
+}
+
+TEST(Maintenance, AMemberThatChangedSinceItWasPlannedForIsNotWritten) {
+  for (std::size_t changed = 0; changed < 4; ++changed) {
+    Machine machine(test::load_fixture("1.2-raid5-4-classic-crash"));
+    constexpr std::uint64_t utime_of_1_2 = 4096 + 192;
+    ASSERT_TRUE(machine.device(changed).write(utime_of_1_2, std::vector<std::byte>(1, std::byte{0x5a})));
+    const std::size_t events = machine.log().size();
+    const auto report = machine.run(resync_task());
+    ASSERT_FALSE(report);
+    EXPECT_EQ(report.error().kind, ErrorKind::refused);
+    EXPECT_EQ(machine.log().size(), events);
   }
 }
 

@@ -161,7 +161,7 @@ TEST_F(UndoFileTest, an_undo_cut_off_halfway_converges) {
   const auto back = plan();
   ASSERT_TRUE(back);
   ASSERT_EQ(back->size(), 2U);
-  ASSERT_TRUE(members_[0].write(back->front().offset_bytes, std::span(back->front().after).first(sector)));
+  ASSERT_TRUE(members_[0].write(back->back().offset_bytes, std::span(back->back().after).first(sector)));
   apply(*plan());
   expect_restored();
 }
@@ -172,9 +172,9 @@ TEST_F(UndoFileTest, the_plan_says_what_it_replaces) {
   const auto back = plan();
   ASSERT_TRUE(back);
   ASSERT_EQ(back->size(), 2U);
-  EXPECT_EQ(back->at(0).offset_bytes, 4096U);
-  EXPECT_EQ(back->at(0).before, stage[0].after);
-  EXPECT_EQ(back->at(0).after, stage[0].before);
+  EXPECT_EQ(back->at(1).offset_bytes, 4096U);
+  EXPECT_EQ(back->at(1).before, stage[0].after);
+  EXPECT_EQ(back->at(1).after, stage[0].before);
 }
 
 TEST_F(UndoFileTest, a_byte_changed_by_something_else_is_refused) {
@@ -378,6 +378,22 @@ TEST_F(UndoFileTest, after_a_failed_write_no_stage_is_taken) {
   ASSERT_TRUE(contents);
   EXPECT_TRUE(contents->records.empty());
   EXPECT_TRUE(contents->tail_dropped);
+}
+
+TEST(UndoIdentity, is_read_as_it_is_written) {
+  const auto again = [](const UndoIdentity& identity) { return UndoIdentity::parse(identity.text()); };
+  const auto plain = again({1048576, std::nullopt});
+  ASSERT_TRUE(plain);
+  EXPECT_EQ(plain->offset_bytes, 1048576U);
+  EXPECT_EQ(plain->serial, std::nullopt);
+  const auto odd = again({0, "t10.ATA  WDC serial=7"});
+  ASSERT_TRUE(odd);
+  EXPECT_EQ(odd->serial, "t10.ATA  WDC serial=7");
+  EXPECT_EQ(UndoIdentity::parse("4096")->offset_bytes, 4096U);  // as files had it before serial numbers
+  EXPECT_FALSE(UndoIdentity::parse(""));
+  EXPECT_FALSE(UndoIdentity::parse("uuid:0"));
+  EXPECT_FALSE(UndoIdentity::parse("4096 disk"));
+  EXPECT_FALSE(UndoIdentity::parse("99999999999999999999"));
 }
 
 TEST(DefaultUndoPath, follows_the_environment) {

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "cli/plan_text.h"
+
+#include <sys/sysmacros.h>
+
+#include <algorithm>
+
+#include "cli/output_text.h"
+#include "libraid/assemble/shell_word.h"
+
+namespace mdtool::cli {
+
+namespace {
+
+// How many fields of a patch are printed as text; JSON has them all.
+constexpr std::size_t fields_shown = 48;
+
+std::string list_text(std::string_view heading, const std::vector<std::string>& lines) {
+  std::string text = lines.empty() ? "" : std::string(heading) + ":\n";
+  for (const std::string& line : lines) {
+    text += folded(printable(line, terminal_charset()), 4, "  - ");
+  }
+  return text;
+}
+
+std::string value_text(const Field& field) {
+  const std::string text = printable(field_text(field), terminal_charset());
+  return text.empty() ? "-" : text;
+}
+
+std::string fields_text(const std::vector<FieldChange>& fields) {
+  std::vector<std::vector<std::string>> rows;
+  for (const FieldChange& change : std::span(fields).first(std::min(fields.size(), fields_shown))) {
+    rows.push_back(
+        {printable(change.after.name, terminal_charset()), value_text(change.before), "->", value_text(change.after)});
+  }
+  std::string text = table(rows, 6);
+  if (fields.size() > fields_shown) {
+    text += "      and " + std::to_string(fields.size() - fields_shown) + " fields more (--json lists them all)\n";
+  }
+  return text;
+}
+
+std::string member_text(const PlanMember& member) {
+  const bool block_device = member.inode == 0;
+  std::string text = std::to_string(member.size_bytes) + " bytes, ";
+  text += block_device ? "block device " : "inode " + std::to_string(member.inode) + " on device ";
+  text += std::to_string(major(member.device)) + ":" + std::to_string(minor(member.device));
+  text += member.device_uuid ? ", device UUID " + *member.device_uuid : "";
+  return folded(printable(member.path, terminal_charset()) + ": " + text, 4, "  ");
+}
+
+std::string patch_text(const EditPatch& patch, std::size_t stage, std::size_t stages) {
+  const std::string order = stages > 1 ? ", written in step " + std::to_string(stage + 1) : "";
+  return folded(patch.purpose + " at byte " + std::to_string(patch.offset_bytes) + " (" +
+                    std::to_string(patch.after.size()) + " bytes)" + order,
+                6, "    ") +
+         fields_text(patch.fields);
+}
+
+std::string patches_text(const EditPlan& plan, std::size_t member) {
+  std::string text;
+  for (std::size_t stage = 0; stage < plan.stages.size(); ++stage) {
+    for (const EditPatch& patch : plan.stages[stage]) {
+      text += patch.member == member ? patch_text(patch, stage, plan.stages.size()) : "";
+    }
+  }
+  return text;
+}
+
+std::string change_text(const ArrayChange& change) {
+  const Assembly& shown = change.after != nullptr ? *change.after : *change.before;
+  std::string text = "array " + shown.array().set_uuid.text() + ": ";
+  if (change.after == nullptr) {
+    return folded(text + "not there any more on these members", 4, "  - ");
+  }
+  text += verdict_name(change.after->verdict);
+  text += change.before == nullptr ? " (new on these members)"
+                                   : " (was " + std::string(verdict_name(change.before->verdict)) + ")";
+  std::string all = folded(text, 4, "  - ");
+  for (const std::string& reason : change.after->reasons) {
+    all += folded(printable(reason, terminal_charset()), 6, "      ");
+  }
+  return all;
+}
+
+}  // namespace
+
+std::string outlook_text(const PlanOutlook& outlook) {
+  std::string text = outlook.arrays().empty() ? "" : "After it:\n";
+  for (const ArrayChange& change : outlook.arrays()) {
+    text += change_text(change);
+  }
+  return text;
+}
+
+std::string try_text(std::span<const std::string> members) {
+  std::string command = "mdtool examine --with plan.json";
+  for (const std::string& member : members) {
+    command += " " + quoted(member);
+  }
+  return "To try it first, in memory: this command with --dry-run --json > plan.json, then\n" +
+         command_text(command, 4, "  ");
+}
+
+std::string next_text(const EditPlan& plan) {
+  return list_text("Next", plan.next);
+}
+
+std::string plan_text(const EditPlan& plan, std::span<const PlanMember> members, const PlanOutlook& outlook) {
+  std::string text = list_text("Plan", plan.steps) + list_text("What it costs", plan.costs) + "To be written:\n";
+  for (std::size_t i = 0; i < members.size(); ++i) {
+    text += member_text(members[i]) + patches_text(plan, i);
+  }
+  return text + outlook_text(outlook) + next_text(plan);
+}
+
+}  // namespace mdtool::cli
