@@ -89,6 +89,8 @@ std::unique_ptr<Command> make_stop();
 std::unique_ptr<Command> make_resync();
 std::unique_ptr<Command> make_build_parity();
 std::unique_ptr<Command> make_overlay();
+std::unique_ptr<Command> make_dump();
+std::unique_ptr<Command> make_restore();
 std::unique_ptr<Command> make_undo();
 
 }  // namespace mdtool::cli
