@@ -88,6 +88,7 @@ std::unique_ptr<Command> make_copy();
 std::unique_ptr<Command> make_stop();
 std::unique_ptr<Command> make_resync();
 std::unique_ptr<Command> make_build_parity();
+std::unique_ptr<Command> make_recover();
 std::unique_ptr<Command> make_bitmap();
 std::unique_ptr<Command> make_overlay();
 std::unique_ptr<Command> make_dump();

@@ -14,6 +14,7 @@ std::span<const CommandRow> commands() {
       CommandRow{"stop", "Stop serving an array", make_stop},
       CommandRow{"resync", "Bring parity in step where the bitmap or an unclean stop says so", make_resync},
       CommandRow{"build-parity", "Build parity ahead of the first write to a region", make_build_parity},
+      CommandRow{"recover", "Fill members that are being rebuilt, whole or as the bitmap says", make_recover},
       CommandRow{"bitmap", "Show a write-intent bitmap, or draw its chunks", make_bitmap},
       CommandRow{"overlay", "Show, commit or discard what was written above an array", make_overlay},
       CommandRow{"dump", "Save all metadata of the members to one file", make_dump},
