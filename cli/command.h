@@ -90,6 +90,8 @@ std::unique_ptr<Command> make_resync();
 std::unique_ptr<Command> make_build_parity();
 std::unique_ptr<Command> make_recover();
 std::unique_ptr<Command> make_bitmap();
+std::unique_ptr<Command> make_set();
+std::unique_ptr<Command> make_erase();
 std::unique_ptr<Command> make_overlay();
 std::unique_ptr<Command> make_dump();
 std::unique_ptr<Command> make_restore();

@@ -16,6 +16,8 @@ std::span<const CommandRow> commands() {
       CommandRow{"build-parity", "Build parity ahead of the first write to a region", make_build_parity},
       CommandRow{"recover", "Fill members that are being rebuilt, whole or as the bitmap says", make_recover},
       CommandRow{"bitmap", "Show a write-intent bitmap, or draw its chunks", make_bitmap},
+      CommandRow{"set", "Change superblock fields, slots, and what mdadm calls updates", make_set},
+      CommandRow{"erase", "Take superblocks off a member", make_erase},
       CommandRow{"overlay", "Show, commit or discard what was written above an array", make_overlay},
       CommandRow{"dump", "Save all metadata of the members to one file", make_dump},
       CommandRow{"restore", "Put dumped metadata back, or make images of it", make_restore},
