@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+// Preloaded into a program: ends it at a chosen write, as a power cut would. CUT_WRITES says how many writes succeed,
+// CUT_SECTORS how many sectors of the next one still reach the file. Every write to a regular file counts.
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+enum { sector_bytes = 512, cut_status = 111 };
+
+static long left(void) {
+  static long writes = -2;
+  if (writes == -2) {
+    const char* text = getenv("CUT_WRITES");
+    writes = text == NULL ? -1 : atol(text);
+  }
+  return writes < 0 ? -1 : writes--;
+}
+
+static size_t torn_bytes(size_t length) {
+  const char* text = getenv("CUT_SECTORS");
+  const size_t bytes = text == NULL ? 0 : strtoul(text, NULL, 10) * sector_bytes;
+  return bytes < length ? bytes : length;
+}
+
+static int counts(int fd) {
+  struct stat status;
+  return fstat(fd, &status) == 0 && S_ISREG(status.st_mode);
+}
+
+ssize_t pwrite64(int fd, const void* bytes, size_t length, off64_t offset) {
+  ssize_t (*real)(int, const void*, size_t, off64_t) =
+      (ssize_t(*)(int, const void*, size_t, off64_t))dlsym(RTLD_NEXT, "pwrite64");
+  if (counts(fd) && left() == 0) {
+    const size_t torn = torn_bytes(length);
+    _exit(torn != 0 && real(fd, bytes, torn, offset) < 0 ? errno : cut_status);
+  }
+  return real(fd, bytes, length, offset);
+}
+
+ssize_t pwritev64v2(int fd, const struct iovec* parts, int count, off64_t offset, int flags) {
+  ssize_t (*real)(int, const struct iovec*, int, off64_t, int) =
+      (ssize_t(*)(int, const struct iovec*, int, off64_t, int))dlsym(RTLD_NEXT, "pwritev64v2");
+  if (counts(fd) && left() == 0) {
+    _exit(cut_status);
+  }
+  return real(fd, parts, count, offset, flags);
+}

@@ -1,0 +1,235 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Every verb that changes metadata, ended at every one of its writes: the same command again finishes it, and undo
+takes it back, byte for byte.
+
+Usage: verbs.py MDTOOL CUT_WRITES_LIBRARY FIXTURES [SCALE]
+"""
+
+import concurrent.futures
+import dataclasses
+import hashlib
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+
+MDTOOL, LIBRARY, FIXTURES = sys.argv[1], sys.argv[2], pathlib.Path(sys.argv[3])
+SCALE = int(sys.argv[4]) if len(sys.argv) > 4 else 1
+CUT = 111
+SECTOR = 512
+DENSE = 12  # so many writes are all cut at
+MOST_CUTS = 1000  # of one command; more is a loop
+
+
+@dataclasses.dataclass
+class Case:
+    """A command on a fixture's members: names of members stand for their paths."""
+    name: str
+    fixture: str
+    arguments: list
+    prepare: tuple = ()  # commands before it
+    zeroed: tuple = ()   # (member, offset, length): lost before it
+
+
+def cases():
+    raid5, raid6 = "1.2-raid5-4-none-clean", "1.2-raid6-5-classic-clean"
+    every = [
+        Case("set-name", raid5, ["set", "*", "--name", "other"]),
+        Case("set-uuid", raid6, ["set", "*", "--field", "set_uuid=01234567:89abcdef:01234567:89abcdef"]),
+        Case("set-chunk", raid5, ["set", "*", "--field", "chunksize=256", "--force=meaning"]),
+        Case("set-slots", raid5, ["set", "*", "--slot", "m0.img=1", "--slot", "m1.img=0"]),
+        Case("set-metadata", "0.90-raid5-3-none-clean", ["set", "*", "--update", "metadata"]),
+        Case("fail", raid6, ["fail", "*", "--target", "m1.img"]),
+        Case("fail-lockless", "1.2-raid5-4-lockless-clean", ["fail", "*", "--target", "m1.img"]),
+        Case("fail-0.90", "0.90-raid6-5-classic-clean", ["fail", "*", "--target", "m1.img"]),
+        Case("remove", raid6, ["remove", "*", "--target", "m1.img"], prepare=(["fail", "*", "--target", "m1.img"],)),
+        Case("add-spare", raid6, ["add", "*", "--target", "m4.img"],
+             prepare=(["fail", "*", "--target", "m4.img"], ["erase", "m4.img"])),
+        Case("add-slot", raid5, ["add", "*", "--target", "m2.img", "--slot", "2"], zeroed=(("m2.img", 4096, 4096),)),
+        Case("re-add", raid6, ["re-add", "*", "--target", "m1.img"], prepare=(["fail", "*", "--target", "m1.img"],)),
+        Case("force", raid5, ["force", "*"], prepare=(["fail", "*", "--target", "m1.img"],
+                                                      ["fail", "*", "--target", "m2.img", "--force=too-few"])),
+        Case("erase", raid5, ["erase", "m0.img", "m1.img", "--force=last-members"]),
+        Case("resync", "1.2-raid5-4-classic-crash", ["resync", "*"]),
+        Case("build-parity", "1.2-raid6-5-lockless-unwritten", ["build-parity", "*"]),
+        Case("recover", "1.2-raid5-4-none-recovering", ["recover", "*"]),
+    ]
+    return every
+
+
+class Failure(Exception):
+    pass
+
+
+class Bench:
+    """One case: its members as they were, and what an undisturbed run makes of them."""
+
+    def __init__(self, case, scratch):
+        self.case, self.scratch = case, scratch
+        self.start = scratch / "start"
+        self.start.mkdir(parents=True)
+        for packed in sorted((FIXTURES / case.fixture).glob("*.img.zst")):
+            subprocess.run(["zstd", "-q", "-d", "--sparse", str(packed), "-o", str(self.start / packed.stem)],
+                           check=True)
+        for command in case.prepare:
+            self.require(self.run(command, self.start), (0, 1, 2), f"preparing by {command}")
+        for member, offset, length in case.zeroed:
+            with open(self.start / member, "r+b") as file:
+                file.seek(offset)
+                file.write(bytes(length))
+        self.after = self.copy("after")
+        self.plan = self.dry_run(self.after)
+        ran = self.run(case.arguments, self.after)
+        self.require(ran, (0, 1, 2), "the undisturbed run")
+        self.wanted = self.outcome(self.after)
+
+    def require(self, ran, statuses, what):
+        if ran.returncode not in statuses:
+            raise Failure(f"{what}: exit status {ran.returncode}: {ran.stdout.decode()[-600:]}{ran.stderr.decode()[-600:]}")
+
+    def copy(self, name):
+        folder = self.scratch / name
+        shutil.copytree(self.start, folder)
+        return folder
+
+    def words(self, command, folder):
+        members = sorted(str(path) for path in folder.glob("*.img"))
+        words = []
+        for word in command:
+            name, equals, rest = word.partition("=")
+            if word == "*":
+                words += members
+            elif name.endswith(".img"):
+                words.append(str(folder / name) + equals + rest)
+            else:
+                words.append(word)
+        return words
+
+    def run(self, command, folder, undo="none", writes=None, sectors=0, more=()):
+        environment = dict(os.environ, XDG_STATE_HOME=str(folder / "state"))
+        if writes is not None:
+            environment.update(LD_PRELOAD=LIBRARY, CUT_WRITES=str(writes), CUT_SECTORS=str(sectors))
+        options = ["--yes", "--undo", str(undo)] if "--dry-run" not in more else []
+        return subprocess.run([MDTOOL, *self.words(command, folder), *options, *more], capture_output=True, timeout=60,
+                              check=False, stdin=subprocess.DEVNULL, env=environment)
+
+    def dry_run(self, folder):
+        ran = self.run(self.case.arguments, folder, more=("--dry-run", "--json"))
+        self.require(ran, (0, 1, 2), "the dry run")
+        return json.loads(ran.stdout)["plan"]
+
+    def outcome(self, folder):
+        """What matters of the members: who holds which slot, in which state, and what the array is."""
+        ran = subprocess.run([MDTOOL, "examine", "--json", *sorted(str(p) for p in folder.glob("*.img"))],
+                             capture_output=True, timeout=60, check=False)
+        arrays = json.loads(ran.stdout)["arrays"]
+        return [{"uuid": a["uuid"], "name": a.get("name"), "verdict": a["verdict"], "clean": a["clean"],
+                 "members": sorted((str(m["slot"]), m["role"], m["state"],
+                                    pathlib.Path(m["path"]).name if m["path"] else "") for m in a["members"])}
+                for a in arrays]
+
+    def planned(self):
+        """(member's name, first byte, end) of everything that the dry run said may be written."""
+        extents = []
+        for patch in (patch for stage in self.plan.get("stages", []) for patch in stage):
+            path = self.plan["members"][patch["member"]]["path"]
+            extents.append((pathlib.Path(path).name, patch["offset_bytes"],
+                            patch["offset_bytes"] + patch["length_bytes"]))
+        for member in self.plan.get("members", []):
+            for extent in member.get("may_write", []):
+                extents.append((pathlib.Path(member["path"]).name, extent["offset_bytes"],
+                                extent["offset_bytes"] + extent["length_bytes"]))
+        return extents
+
+    def check_only_planned(self, folder):
+        planned = self.planned()
+        for path in sorted(self.start.glob("*.img")):
+            before, now = path.read_bytes(), (folder / path.name).read_bytes()
+            for at in range(0, len(before), SECTOR):
+                if before[at:at + SECTOR] != now[at:at + SECTOR]:
+                    inside = any(name == path.name and first < at + SECTOR and at < end for name, first, end in planned)
+                    if not inside:
+                        raise Failure(f"{path.name}: sector at byte {at} changed, which the plan does not name")
+
+    def cut(self, writes, sectors):
+        """True while the run was cut: then what it left is finished on one copy and taken back on another."""
+        name = f"cut-{writes}-{sectors}"
+        folder = self.copy(name)
+        undo = self.scratch / f"{name}.undo"
+        ran = self.run(self.case.arguments, folder, undo, writes, sectors)
+        where = f"cut after {writes} writes and {sectors} sectors"
+        if ran.returncode != CUT:
+            self.require(ran, (0, 1, 2), where)
+            shutil.rmtree(folder)
+            return False
+        self.check_only_planned(folder)
+        again = self.scratch / f"{name}-again"
+        shutil.copytree(folder, again)
+        # A cut can fall after the last change: then there is nothing left to do, which is as good.
+        self.require(self.run(self.case.arguments, again), (0, 1, 2), f"{where}, and run again")
+        found = self.outcome(again)
+        if found != self.wanted:
+            raise Failure(f"{where}, and run again:\n  {found}\ninstead of\n  {self.wanted}")
+        self.undo(folder, undo, where)
+        shutil.rmtree(folder)
+        shutil.rmtree(again)
+        return True
+
+    def undo(self, folder, undo, where):
+        if undo.exists():
+            ran = subprocess.run([MDTOOL, "undo", "--yes", "--undo", "none", str(undo)], capture_output=True,
+                                 timeout=60, check=False, stdin=subprocess.DEVNULL)
+            # Cut off before its first frame was whole an undo file is of no use, and no member was written then.
+            if ran.returncode == 8 and b"cut off before it was of use" in ran.stderr:
+                pass
+            else:
+                self.require(ran, (0,), f"{where}, and undone")
+        parity = any(e.get("purpose") not in ("superblock", "bitmap") for m in self.plan.get("members", [])
+                     for e in m.get("may_write", []))
+        for path in sorted(self.start.glob("*.img")):
+            if not parity and digest(path) != digest(folder / path.name):
+                raise Failure(f"{where}, and undone: {path.name} is not what it was")
+
+
+def digest(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def try_case(case):
+    with tempfile.TemporaryDirectory(prefix="mdtool-verbs-") as scratch:
+        bench = Bench(case, pathlib.Path(scratch))
+        cuts = 0
+        for sectors in (0, 1, 3):
+            writes = 0
+            while bench.cut(writes, sectors):
+                # All of a short command; of a long one the further on, the fewer.
+                writes += 1 + writes // (DENSE * SCALE)
+                cuts += 1
+                if cuts > MOST_CUTS:
+                    raise Failure(f"{MOST_CUTS} cuts and no end")
+        if cuts < 6:
+            raise Failure(f"only {cuts} cuts: the writes are not counted")
+        return cuts
+
+
+def main():
+    wanted = sys.argv[5:]
+    chosen = [case for case in cases() if not wanted or case.name in wanted]
+    failures = 0
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        for case, future in [(case, pool.submit(try_case, case)) for case in chosen]:
+            try:
+                print(f"{case.name}: {future.result()} cuts, each finished and taken back")
+            except Failure as failure:
+                failures += 1
+                print(f"{case.name}: FAILED: {failure}")
+    print(f"{len(chosen) - failures} of {len(chosen)} commands converge from every cut")
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
