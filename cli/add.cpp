@@ -27,7 +27,9 @@ class AddCommand final : public MembershipCommand {
 
  protected:
   std::string_view verb() const override { return "add"; }
-  std::vector<std::string> force_names() const override { return {"old-content", "dirty-degraded", "stale-content"}; }
+  std::vector<std::string> force_names() const override {
+    return {"old-content", "dirty-degraded", "stale-content", "split-brain"};
+  }
   std::string target_description() const override { return "The device that becomes a member (repeatable)"; }
   Result<EditPlan> edit_plan(const MemberSet& members, const Assembly& array, const Targets& targets,
                              const EditClock& clock) const override {

@@ -221,7 +221,7 @@ Status ArrayCommand::carry_out(const MemberSet& members, const Assembly& array, 
   TRY(place, undo_.choose());
   outcome.findings.insert(outcome.findings.end(), place.findings.begin(), place.findings.end());
   if (!yes_) {
-    TRY(confirmed, around.confirm(text + "Go on?"));
+    TRY(confirmed, around.confirm(plan_question(outcome.findings, text)));
   }
   WriteAccess access;
   for (const PlannedMember& m : job.metadata().members) {

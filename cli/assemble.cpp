@@ -161,7 +161,7 @@ class AssembleCommand final : public Command {
       return outcome;
     }
     if (!yes_ && !array.overlay()) {
-      if (auto confirmed = around.confirm(plan_text(array) + "Go on?"); !confirmed) {
+      if (auto confirmed = around.confirm(plan_question(outcome.findings, plan_text(array))); !confirmed) {
         return failed(std::move(outcome), std::move(confirmed).error());
       }
     }

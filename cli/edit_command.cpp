@@ -143,7 +143,8 @@ Status EditCommand::carry_out(const MemberSet& members, const Planned& planned, 
   outcome.findings.insert(outcome.findings.end(), place.findings.begin(), place.findings.end());
   if (!yes_) {
     TRY(confirmed,
-        around.confirm(plan_text(planned.plan, planned.members, planned.outlook) + try_text(arguments_) + "Go on?"));
+        around.confirm(plan_question(
+            outcome.findings, plan_text(planned.plan, planned.members, planned.outlook) + try_text(arguments_))));
   }
   WriteAccess access;
   for (std::size_t i = 0; i < planned.plan.members.size(); ++i) {

@@ -8,7 +8,7 @@ namespace {
 class ForceCommand final : public MembershipCommand {
  protected:
   std::string_view verb() const override { return "force"; }
-  std::vector<std::string> force_names() const override { return {"split-brain"}; }
+  std::vector<std::string> force_names() const override { return {"split-brain", "stale-content"}; }
   Target target() const override { return Target::optional; }
   std::string target_description() const override {
     return "Take exactly these stale members along; of a split array, the half that is kept (repeatable)";

@@ -240,6 +240,16 @@ std::string field_text(const Field& field) {
   return std::to_string(value) + std::string(unit_suffix(field.unit));
 }
 
+std::string plan_question(const LocatedFindings& findings, const std::string& plan) {
+  std::string text;
+  for (const LocatedFinding& finding : findings) {
+    if (finding.finding.severity != Severity::note) {
+      text += folded(printable(finding_text(finding), terminal_charset()), 2, "");
+    }
+  }
+  return text + plan + "Go on?";
+}
+
 std::string_view severity_name(Severity severity) {
   switch (severity) {
     case Severity::note:

@@ -40,6 +40,8 @@ std::string table(std::span<const std::vector<std::string>> rows, std::size_t in
 
 std::string field_text(const Field& field);
 std::string finding_text(const LocatedFinding& finding);
+// What has to be known before the question: warnings and problems, then the plan.
+std::string plan_question(const LocatedFindings& findings, const std::string& plan);
 std::string_view severity_name(Severity severity);
 
 }  // namespace mdtool::cli

@@ -52,7 +52,7 @@ Json report_json(const Assembly& a, const RecoveryReport& report) {
 }
 
 std::string filled_text(const Assembly& a, const FilledMember& m) {
-  return "  " + a.in_slot(m.slot)->candidate->path + " (slot " + std::to_string(m.slot) +
+  return "  " + printable(a.in_slot(m.slot)->candidate->path, terminal_charset()) + " (slot " + std::to_string(m.slot) +
          "): " + std::to_string(m.lacked_bytes - m.left_bytes) + " of " + std::to_string(m.lacked_bytes) +
          " bytes filled, " + (m.in_sync ? "in sync" : "still being rebuilt") + "\n";
 }

@@ -115,9 +115,13 @@ class UndoCommand final : public Command {
     TRY(contents, read_undo_file(file_));
     Outcome outcome;
     if (contents.tail_dropped) {
-      outcome.findings.push_back({file_,
-                                  {Severity::note, "undo-tail-dropped", "",
-                                   "the last record is torn: what it announced was never written", Effect::none}});
+      outcome.findings.push_back(
+          {file_,
+           {Severity::warning, "undo-tail-dropped", "",
+            "its last record is torn or damaged: if the run was cut off there, what it announced "
+            "was never written; if the file was damaged since, this part of it is not undone",
+            Effect::none}});
+      outcome.exit = exit_status::uncorrected;
     }
     auto plan = plan_of(contents, places_);
     if (!plan) {
@@ -132,7 +136,9 @@ class UndoCommand final : public Command {
                         {"written", false},
                         {"redo_file", nullptr}};
     if (plan->steps.empty()) {
-      outcome.text = "undo: the members are as they were before; nothing was written\n";
+      outcome.text = contents.tail_dropped
+                         ? "undo: nothing to put back that the file still tells of; nothing was written\n"
+                         : "undo: the members are as they were before; nothing was written\n";
     } else if (dry_run_) {
       outcome.text = plan_text(*plan);
     } else if (auto done = put_back(*plan, around, outcome); !done) {

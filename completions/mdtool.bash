@@ -42,10 +42,10 @@ _mdtool_values() {
     set:--update) echo "name homehost uuid resync devicesize no-bitmap bbl no-bbl force-no-bbl no-ppl super-minor byteorder metadata summaries layout-original layout-alternate layout-unspecified" ;;
     set:--bad-blocks) echo "show clear" ;;
     set:--force) echo "one-member meaning events checksum unbuilt-parity log" ;;
-    add:--force) echo "old-content dirty-degraded stale-content" ;;
+    add:--force) echo "old-content dirty-degraded stale-content split-brain" ;;
     fail:--force) echo "too-few" ;;
     re-add:--force) echo "slot-history bitmap" ;;
-    force:--force) echo "split-brain" ;;
+    force:--force) echo "split-brain stale-content" ;;
     erase:--force) echo "last-members" ;;
     erase:--metadata) echo "0.90 1.0 1.1 1.2" ;;
     restore:--force) echo "anonymized" ;;

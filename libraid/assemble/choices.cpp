@@ -103,8 +103,7 @@ class Choices {
     if (!a_.clean && a_.array().level > 0) {
       resync();
     }
-    add("start", "start it as it is: all members are there", "none",
-        "mdtool assemble --read-write --at FILE" + arguments(), taking_part(), 0);
+    add("start", "start it as it is: all members are there", "none", serving(), taking_part(), 0);
   }
 
   void resync() {
@@ -118,8 +117,17 @@ class Choices {
   void start_degraded() {
     const std::string missing = slots_text(slots_lacking());
     add("start-degraded", "start it without slot " + missing,
-        "nothing is lost; until the slot is filled there is less redundancy, or none",
-        "mdtool assemble --read-write --at FILE" + arguments(), taking_part(), 0);
+        lost_superblocks(candidates_, std::span(&a_, 1)).empty()
+            ? "nothing is lost; until the slot is filled there is less redundancy, or none"
+            : "with the first write a member that only lost its superblock gets old: look at it first",
+        serving(), taking_part(), 0);
+  }
+
+  // mdtool writes to parity arrays without a log; for the others it takes the kernel.
+  std::string serving() const {
+    const MemberDescription& d = a_.array();
+    const bool ours = (d.level == 4 || d.level == 5 || d.level == 6) && !d.has_journal && !d.ppl;
+    return ours ? "mdtool assemble --read-write --at FILE" + arguments() : "mdadm --assemble /dev/mdN" + arguments();
   }
 
   std::vector<std::uint32_t> slots_lacking() const {
@@ -152,7 +160,7 @@ class Choices {
       add("recover",
           "put in a new disk as a spare: the kernel rebuilds slot " + slots_text(slots_lacking()) +
               " onto it at the next start",
-          "nothing is lost; what is on the new disk is", "mdtool add" + arguments() + " DEV --target DEV", members_, 0);
+          "what is on the new disk is lost", "mdtool add" + arguments() + " DEV --target DEV", members_, 0);
     }
   }
 
@@ -161,15 +169,17 @@ class Choices {
     const std::string target = " --target " + quoted(m.candidate->path);
     if (m.description().metadata == "0.90") {
       add("recover", m.candidate->path + " comes back as a spare, and the kernel fills it at the next start",
-          "nothing of the array is lost; all of the member's old content is", "mdtool re-add" + arguments() + target,
-          members_, 0);
+          "the member's old content is lost", "mdtool re-add" + arguments() + target, members_, 0);
     } else if (left.source == Departure::Source::bitmap) {
-      add("re-add", m.candidate->path + " comes back, and gets what it missed by the bitmap",
-          "nothing is lost; at most " + size_text(left.stale_bytes) + " are copied",
-          "mdtool re-add" + arguments() + target + " && mdtool recover" + arguments(), members_, 0);
+      add("re-add",
+          m.candidate->path + " comes back, and gets what it missed by the bitmap: if no other member held its slot " +
+              "meanwhile, not even for the beginning of a rebuild",
+          "nothing is lost then; at most " + size_text(left.stale_bytes) + " are copied",
+          "mdtool re-add --force=slot-history" + arguments() + target + " && mdtool recover" + arguments(), members_,
+          0);
     } else {
       add("recover", m.candidate->path + " comes back, and is filled as a whole",
-          "nothing of the array is lost; the member's old content is, so wait until the array has proved good",
+          "the member's old content is lost, so wait until the array has proved good",
           "mdtool re-add --force=bitmap" + arguments() + target + " && mdtool recover" + arguments(), members_, 0);
     }
   }

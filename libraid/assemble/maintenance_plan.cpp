@@ -134,6 +134,7 @@ std::uint64_t MaintenancePlan::due_bytes() const {
 Result<MaintenancePlan> plan_maintenance(const Assembly& a, const MaintenanceTask& task) {
   TRY(layout, workable_layout(a));
   TRY(logs, check_no_logs(a));
+  TRY(split, check_not_split(a));
   TRY(findings, check_writable(a));
   TRY(redundancy, check_redundancy(a, task));
   const std::uint32_t missing_redundancy = whole(a, task.forces) ? 0 : a.slots() - a.in_sync_count();

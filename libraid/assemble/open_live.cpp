@@ -255,6 +255,7 @@ Status use_bitmap_file(Assembly& a, const std::string& path, const Source& file)
 Result<LivePlan> plan_live(const Assembly& a, const Forces& forces) {
   TRY(layout, workable_layout(a));
   TRY(logs, check_no_logs(a));
+  TRY(split, check_not_split(a));
   TRY(writable, check_writable(a));
   TRY(believed, check_bitmap(a));
   TRY(redundant, check_redundancy(a, layout, forces));

@@ -195,6 +195,7 @@ std::uint64_t RecoveryPlan::due_bytes() const {
 Result<RecoveryPlan> plan_recovery(const Assembly& a, const Forces& forces) {
   TRY(layout, workable_layout(a));
   TRY(logs, check_no_logs(a));
+  TRY(split, check_not_split(a));
   TRY(findings, check_writable(a));
   TRY(enough, check_redundancy(a, layout));
   WriteIntent intent = WriteIntent::for_recovery(a.bitmap, layout.geometry().component_size, unit_without_bitmap);

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "libraid/assemble/views.h"
+
 namespace mdtool {
 
 namespace {
@@ -34,6 +36,23 @@ Status check_no_logs(const Assembly& a) {
     return refused("the array has a partial parity log, which has to be replayed first: start it once with a kernel");
   }
   return Done{};
+}
+
+Status check_not_split(const Assembly& a) {
+  const auto halves = halves_of(a, view_groups(a));
+  if (halves.empty()) {
+    return Done{};
+  }
+  std::string text = "the array is split: ";
+  for (std::size_t i = 0; i < halves.size(); ++i) {
+    text += i == 0 ? "" : " and ";
+    for (std::size_t j = 0; j < halves[i].size(); ++j) {
+      text += (j == 0 ? "" : ", ") + a.members[halves[i][j]].candidate->path;
+    }
+  }
+  return refused(text +
+                 " were each written without the others. Leave out the members of the half that is not meant, or let "
+                 "mdtool force choose one");
 }
 
 Status check_writable(const Assembly& a) {

@@ -12,6 +12,9 @@ namespace mdtool {
 // Refused: the array has a log that holds back writes, and nothing here replays it.
 Status check_no_logs(const Assembly&);
 
+// Refused: groups of members were each written without the other, and nobody but the user knows which one is meant.
+Status check_not_split(const Assembly&);
+
 // Refused: something was found, on the array or on a member in use, that forbids writing.
 Status check_writable(const Assembly&);
 

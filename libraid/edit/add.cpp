@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <set>
 
+#include "libraid/assemble/views.h"
 #include "libraid/edit/membership.h"
 #include "libraid/edit/membership_rules.h"
 
@@ -43,6 +44,7 @@ class Adder {
     if (m != nullptr && staying(*m)) {
       return refused_edit(target.path + ": a member of this array already");
     }
+    TRY(half, check_half(target));
     TRY(empty, check_content(target, content));
     NewMember member = identity(target, which);
     member.dev_number = spare_number(target);
@@ -72,8 +74,8 @@ class Adder {
     const std::optional<std::uint32_t> listed = listed_number(target, slot);
     const Recovery way = listed ? Recovery::keep : way_in();
     if (!listed && way == Recovery::keep && a_.verdict <= Verdict::degraded && !forces_.stale_content) {
-      return refused_edit("the array went on without " + text_of(slot) + ", and no bitmap says what was written: " +
-                          target.path +
+      return refused_edit("the array went on without " + text_of(slot) +
+                          ", and no bitmap says what was written: " + target.path +
                           " would count as right where it is old. Without --slot it becomes a spare, which is filled "
                           "whole; --force=stale-content takes it as it is");
     }
@@ -104,6 +106,20 @@ class Adder {
   }
 
  private:
+  // As a spare it would no longer say what the other half was.
+  Status check_half(const Candidate& target) const {
+    for (const std::vector<std::size_t>& half : halves_of(a_, view_groups(a_))) {
+      const bool has_target =
+          std::any_of(half.begin(), half.end(), [&](std::size_t i) { return a_.members[i].candidate == &target; });
+      if (has_target && !forces_.split_brain) {
+        return refused_edit(target.path +
+                            ": belongs to a half of the array that was written on its own: mdtool force chooses a "
+                            "half; once that is done, --force=split-brain gives this one up");
+      }
+    }
+    return Done{};
+  }
+
   bool staying(const Member& m) const {
     const NewView nobody;
     const std::vector<const Member*> all = staying_members(a_, nobody);
@@ -256,6 +272,10 @@ class Adder {
     }
     if (!a_.clean) {
       draft_.cost("the array is dirty: the resync at its next start computes parity from this member's content");
+    }
+    if (!content.empty() && fresh_.data_offset.is_zero()) {
+      draft_.cost("the data begins at byte 0 of the member: where " + content +
+                  " was written over it, it is wrong, and counts as right; a spare is filled whole instead");
     }
     if (!content.empty()) {
       draft_.find({Severity::warning, "other-content", "",

@@ -231,6 +231,39 @@ class FieldPlanner {
     return Done{};
   }
 
+  // Nobody comes back by his event count, and nobody who was left behind catches up by the others' stepping back.
+  Status check_events_field(const Edit& e) {
+    const std::uint64_t after = e.after->describe().events;
+    const bool named = std::any_of(edit_.settings.begin(), edit_.settings.end(),
+                                   [](const FieldSetting& s) { return s.name == "events"; });
+    if (!named) {
+      return Done{};
+    }
+    if (after < array_.array().events && !forces(force_events)) {
+      return refused(overridable("events do not step back from " + std::to_string(array_.array().events) + " to " +
+                                     std::to_string(after) + ": a member that was left behind could count again",
+                                 force_events));
+    }
+    const std::uint64_t before = e.before().description.events;
+    return before == after ? Status(Done{}) : check_events(e.member->path, before);
+  }
+
+  // What was not rebuilt is not taken for rebuilt.
+  Status check_filled(const Edit& e) const {
+    const MemberDescription& before = e.before().description;
+    const MemberDescription after = e.after->describe();
+    const bool rebuilding = before.role == Role::active && before.recovery && !before.recovery_is_all_ones();
+    const bool claims_more =
+        after.role == Role::active && (!after.recovery || after.recovery_offset > before.recovery_offset);
+    if (!rebuilding || !claims_more || forces(force_meaning)) {
+      return Done{};
+    }
+    return refused(overridable(e.member->path + " is filled up to sector " +
+                                   std::to_string(before.recovery_offset.count()) +
+                                   " only, and would count as filled beyond: mdtool recover fills it",
+                               force_meaning));
+  }
+
   // A wrong checksum is taken only where it becomes right by this very edit, which then was under way before.
   Status check_checksum(const Edit& e) const {
     if (!has_finding(e.before().findings, "superblock-checksum") || forces(force_checksum)) {
@@ -258,6 +291,8 @@ class FieldPlanner {
       const Edit& e = edits_.back();
       TRY(still_known, check_known(member->path, e.after->describe(), e.after->verify(member->metadata->size_bytes())));
       TRY(checksum, check_checksum(e));
+      TRY(events, check_events_field(e));
+      TRY(filled, check_filled(e));
     }
     return Done{};
   }
@@ -439,7 +474,8 @@ std::span<const std::string_view> field_force_names() {
 }
 
 Result<EditPlan> plan_fields(const Assembly& array, const FieldEdit& edit) {
-  if (edit.settings.empty() && edit.updates.empty() && edit.slots.empty()) {
+  const bool checksums = std::find(edit.forced.begin(), edit.forced.end(), force_checksum) != edit.forced.end();
+  if (edit.settings.empty() && edit.updates.empty() && edit.slots.empty() && !checksums) {
     return Error{ErrorKind::usage, "nothing to set"};
   }
   return FieldPlanner(array, edit).plan();

@@ -474,6 +474,11 @@ Result<EditPlan> plan_force(const Assembly& whole, std::span<const Candidate* co
   const Forcer forcer(a, half, clock);
   if (!targets.empty()) {
     TRY(chosen, chosen_by_targets(a, targets));
+    if (a.verdict <= Verdict::degraded && in_step(a) && !chosen.empty() && !forces.stale_content) {
+      return refused_edit("the array starts without " + chosen.front()->candidate->path +
+                          ", which would count as right where it is old: mdtool re-add or mdtool add has it filled; "
+                          "--force=stale-content takes it as it is");
+    }
     return plan_targets(forcer, a, chosen);
   }
   if (a.verdict > Verdict::degraded) {

@@ -26,7 +26,7 @@ struct MembershipForces {
   bool slot_history = false;    // re-add although another member may have held the slot meanwhile
   bool bitmap = false;          // re-add, to be filled whole, although no bitmap vouches for what the member missed
   bool old_content = false;     // add a member that holds data or another array's superblock
-  bool stale_content = false;   // add a lost slot's holder although the array went on without it
+  bool stale_content = false;   // take a member as it is although the array went on, or can go on, without it
   bool too_few = false;         // fail a member without which the array cannot start
   bool dirty_degraded = false;  // add a lost slot's holder to a dirty array, whose resync then counts on its content
 };

@@ -143,7 +143,8 @@ class ReAdder {
     return "";
   }
 
-  // Empty where nothing speaks for it; a lockless bitmap keeps no event count, and wants proof of the contrary.
+  // Empty where the others still list it. Rebuilding another member clears bits on disk before events_cleared rises,
+  // and once that member is gone nothing tells of it: no bitmap proves that it did not happen.
   std::string another_holder(const Candidate& target, const MemberDescription& d) const {
     for (const Member& m : a_.members) {
       if (m.candidate != nullptr && m.candidate != &target && m.state != MemberState::unusable &&
@@ -161,7 +162,7 @@ class ReAdder {
       }
     }
     const bool never_left = role_in(roles, d.dev_number) == *d.slot;
-    if (a_.bitmap.lockless && !never_left) {
+    if (!never_left) {
       return "nothing proves that no other member held slot " + std::to_string(*d.slot) + " meanwhile";
     }
     return "";

@@ -310,8 +310,12 @@ Result<UndoFile> UndoFile::create(const std::string& path, const std::string& co
     return io_error(path, errno);
   }
   UndoFile file(path, std::move(fd), std::move(members));
-  TRY(described, file.append_frame(encode_description(command_line, file.members_)));
-  TRY(synced, sync_folder(folder));
+  Status described = file.append_frame(encode_description(command_line, file.members_));
+  Status synced = described ? sync_folder(folder) : std::move(described);
+  if (!synced) {
+    ::unlink(path.c_str());
+    return std::move(synced).error();
+  }
   return file;
 }
 

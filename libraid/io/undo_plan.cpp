@@ -318,7 +318,8 @@ Result<std::string> default_undo_path(const UndoPlace& place) {
   } else if (place.home && place.home->starts_with('/')) {
     folder = *place.home + "/.local/state";
   } else {
-    return Error{ErrorKind::usage, "no place for an undo file: neither XDG_STATE_HOME nor HOME is set"};
+    return Error{ErrorKind::usage,
+                 "no place for an undo file: neither XDG_STATE_HOME nor HOME is set: give --undo FILE, or --undo none"};
   }
   const auto seconds = static_cast<std::time_t>(place.now_seconds);
   std::tm utc{};

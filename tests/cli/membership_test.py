@@ -75,7 +75,7 @@ class Membership(unittest.TestCase):
         failed = digests(members)
         self.assertEqual(failed[1], original[1])
         self.assertFalse(self.document("fail", "--yes", f"--target={members[1]}", *members)["written"])
-        self.done("re-add", f"--target={members[1]}", *members)
+        self.done("re-add", "--force=slot-history", f"--target={members[1]}", *members)
         self.undone("re-add", members, failed)
         self.undone("fail", members, original)
 

@@ -50,7 +50,7 @@ def cases():
         Case("add-spare", raid6, ["add", "*", "--target", "m4.img"],
              prepare=(["fail", "*", "--target", "m4.img"], ["erase", "m4.img"])),
         Case("add-slot", raid5, ["add", "*", "--target", "m2.img", "--slot", "2"], zeroed=(("m2.img", 4096, 4096),)),
-        Case("re-add", raid6, ["re-add", "*", "--target", "m1.img"], prepare=(["fail", "*", "--target", "m1.img"],)),
+        Case("re-add", raid6, ["re-add", "*", "--target", "m1.img", "--force=slot-history"], prepare=(["fail", "*", "--target", "m1.img"],)),
         Case("force", raid5, ["force", "*"], prepare=(["fail", "*", "--target", "m1.img"],
                                                       ["fail", "*", "--target", "m2.img", "--force=too-few"])),
         Case("erase", raid5, ["erase", "m0.img", "m1.img", "--force=last-members"]),

@@ -314,8 +314,11 @@ settle md0
 say later $(hash_of md0)
 """)
     away = members.paths[1]
-    forces = ["--force=slot-history"] if bitmap == "lockless" else []
-    Cure(one, members, "re-add", *members.paths, "--target", away, *forces, hash=answers["later"])
+    command = ["re-add", *members.paths, "--target", away]
+    status, document = one.mdtool(*command, "--yes", "--undo", "none")
+    one.expect_equal(status, 64, "re-add without a word about who held the slot meanwhile")
+    one.expect("slot-history" in document["error"]["text"], f"it does not name the check: {document['error']}")
+    Cure(one, members, *command, "--force=slot-history", hash=answers["later"])
     block = ondisk.superblock(away, "1.2")
     one.expect_equal((block.slot, block.recovery_offset), (1, 0), "slot and recovery_offset of the member")
     if by == "mdtool":

@@ -150,7 +150,7 @@ TEST(Account, ABitmapSaysWhatWasWrittenSinceAMemberLeft) {
   EXPECT_GE(left.last_seconds, left.left_seconds);
   const Choice* back = choice(a, "re-add");
   ASSERT_NE(back, nullptr);
-  EXPECT_NE(back->command.find("mdtool re-add m"), std::string::npos);
+  EXPECT_NE(back->command.find("mdtool re-add --force=slot-history m"), std::string::npos);
   EXPECT_NE(back->command.find("--target " + look.array().members[left.member].candidate->path), std::string::npos);
   EXPECT_EQ(a.choices.front().id, "start-degraded");
 }

@@ -2,6 +2,7 @@
 // force as a plan: who is taken along and at what price, what is refused, and that every cut of it converges.
 #include <gtest/gtest.h>
 
+#include "libraid/assemble/write_checks.h"
 #include "libraid/edit/membership.h"
 #include "tests/raid/edited_array.h"
 
@@ -147,6 +148,14 @@ TEST(Force, NothingToDoWhereTheArrayStarts) {
   EXPECT_NE(planned(load_fixture("1.2-raid5-4-none-crash"), force()).reason().find("mdtool resync"), std::string::npos);
 }
 
+TEST(Force, AStaleMemberIsNotTakenInWhereTheArrayStartsWithoutIt) {
+  const auto images = fail(load_fixture("1.2-raid5-4-classic-clean"), {2});
+  EXPECT_NE(planned(images, force({2})).reason().find("mdtool re-add"), std::string::npos);
+  MembershipForces forces;
+  forces.stale_content = true;
+  EXPECT_TRUE(planned(images, force({2}, forces)).plan);
+}
+
 // Each half went on without the other, the second one longer.
 std::vector<Image> two_halves(const std::string& fixture, const std::vector<std::size_t>& first,
                               const std::vector<std::size_t>& second) {
@@ -178,6 +187,19 @@ TEST(Force, OfTwoHalvesTheNamedOneWinsForGood) {
               candidate(look, 1 - winner)->chosen()->description.events + 2);
     EXPECT_EQ(look.array().verdict, Verdict::degraded);
   }
+}
+
+TEST(Force, OfTwoHalvesNobodyElseChooses) {
+  const auto images = two_halves("1.2-raid6-5-classic-clean", {0, 1, 2}, {3, 4});
+  const Look look = look_at(images);
+  const auto other = two_halves("1.2-raid1-2-classic", {0}, {1});
+  const Look pair = look_at(other);
+  EXPECT_NE(check_not_split(pair.array()).error().text.find("mdtool force"), std::string::npos);
+  EXPECT_TRUE(check_not_split(look.array()));  // two of five could not have run alone
+  const auto spare = [](const Look& l) {
+    return plan_add(l.array(), named(l, {1}), {}, clock_of_test(), MembershipForces());
+  };
+  EXPECT_NE(planned(other, spare).reason().find("written on its own"), std::string::npos);
 }
 
 TEST(Force, EveryCutConverges) {

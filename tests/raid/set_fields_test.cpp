@@ -298,6 +298,29 @@ TEST(SetFields, SlotsWantEqualEvents) {
     EXPECT_GE(member.chosen()->description.events, look.array().array().events);
   }
   expect_safe(images, slots({{stale, slot}}, {"events"}));
+  // Nor does a count bring it back, the stale one's own or everybody's.
+  const std::uint64_t fresh = look.array().array().events;
+  const std::uint64_t old = look.candidates[stale].chosen()->description.events;
+  EXPECT_NE(refusal(images, field("events", std::to_string(fresh + 50))).find("mdtool force"), std::string::npos);
+  EXPECT_NE(refusal(images, field("events", std::to_string(old))).find("do not step back"), std::string::npos);
+}
+
+TEST(SetFields, WhatIsBeingRebuiltIsNotTakenForRebuilt) {
+  const std::vector<Image> images = load_fixture("1.2-raid5-4-none-recovering");
+  const test::Look look = look_at(images);
+  std::size_t at = 0;
+  while (!look.candidates[at].chosen()->description.recovery) {
+    ++at;
+  }
+  const Sectors mark = look.candidates[at].chosen()->description.recovery_offset;
+  EXPECT_NE(
+      refusal(images, field("recovery_offset", std::to_string(mark.count() + 8), {}, {at})).find("mdtool recover"),
+      std::string::npos);
+  EXPECT_NE(refusal(images, field("recovery_offset", "max", {}, {at})).find("mdtool recover"), std::string::npos);
+  EXPECT_TRUE(look_at(test::after(images, field("recovery_offset", "0", {}, {at})))
+                  .candidates[at]
+                  .chosen()
+                  ->description.recovery);
 }
 
 TEST(SetFields, AWrongChecksumIsNotMadeRight) {
