@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <ctime>
+#include <filesystem>
 #include <fstream>
 #include <iterator>
 
@@ -100,6 +101,12 @@ Result<UndoChoice> UndoOption::choose() const {
     return UndoChoice{};
   }
   if (!word_.empty()) {
+    const std::filesystem::path folder = std::filesystem::path(word_).parent_path();
+    std::error_code ignored;
+    if (!folder.empty() && !std::filesystem::is_directory(folder, ignored)) {
+      return Error{ErrorKind::refused,
+                   word_ + ": there is no folder " + folder.string() + " (is the disk mounted?); nothing was written"};
+    }
     return UndoChoice{word_, volatile_findings(word_)};
   }
   TRY(path, default_undo_path({environment("XDG_STATE_HOME"), environment("HOME"),

@@ -20,8 +20,6 @@ std::string comma(const std::string& before) {
   return before.empty() ? "" : ", ";
 }
 
-// ---- two halves ----------------------------------------------------------------------------------------------------
-
 std::string half_text(const Assembly& a, const std::vector<std::size_t>& half) {
   std::uint64_t events = 0;
   std::uint64_t last = 0;
@@ -54,8 +52,6 @@ Error split_error(const Assembly& a, const std::vector<std::vector<std::size_t>>
 bool contains(std::span<const Candidate* const> list, const Candidate* candidate) {
   return std::find(list.begin(), list.end(), candidate) != list.end();
 }
-
-// ---- the array without the members of another half -----------------------------------------------------------------
 
 struct Half {
   Assembly array;
@@ -112,8 +108,6 @@ Result<Half> half_of_targets(const Assembly& a, const std::vector<std::vector<st
   return half;
 }
 
-// ---- stale members -------------------------------------------------------------------------------------------------
-
 bool usable(const Assembly& a, const Member& m) {
   if (m.candidate == nullptr) {
     return false;
@@ -165,8 +159,6 @@ Status check_chosen(const Assembly& a, const Member& m) {
   }
   return Done{};
 }
-
-// ---- the plan ------------------------------------------------------------------------------------------------------
 
 // Clean and complete, with chunks that need a sync, the kernel would rebuild one member from the others, or copy one to
 // the others: which of them is right nobody knows.
@@ -310,7 +302,12 @@ class Forcer {
   }
 
   void say_next(bool complete, EditDraft& draft) const {
-    if (complete) {
+    if (!half_.others.empty()) {
+      draft.next(
+          "afterwards: check file systems, then mdtool add --force=split-brain makes spares of the members of the "
+          "other "
+          "half");
+    } else if (complete) {
       draft.next(
           "afterwards: check file systems before anything is written; mdtool build-parity --all then makes all parity "
           "follow the data");
@@ -325,9 +322,6 @@ class Forcer {
   const Half& half_;
   const EditClock& clock_;
 };
-
-// ---- which
-// -----------------------------------------------------------------------------------------------------------
 
 std::string named_all_spare(const Assembly& a) {
   return a.in_sync_count() == 0 && std::none_of(a.members.begin(), a.members.end(),

@@ -229,6 +229,13 @@ class Undo(unittest.TestCase):
             self.assertEqual(self.metadata(), self.before)
         self.assertEqual(taken.read_text(), "precious")
 
+    def test_a_folder_that_is_not_there_is_not_made(self):
+        place = self.scratch / "unmounted" / "undo"
+        document = self.document("resync", "--yes", "--undo", place, *self.members, status=REFUSED)
+        self.assertIn("no folder", document["error"]["text"])
+        self.assertFalse(place.parent.exists())
+        self.assertEqual(self.metadata(), self.before)
+
     def test_without_an_undo_file(self):
         done = self.document("resync", "--yes", "--undo", "none", *self.members, status=CORRECTED)
         self.assertIsNone(done["undo_file"])
