@@ -223,7 +223,8 @@ class ViewWriter {
     for (Joining& j : view_.joining) {
       SuperblockChange change = to_view(j.superblock->describe());
       change.events = events;
-      change.utime_seconds = now_seconds_;
+      // In an array that stays as it is the newcomer is no newer than the others.
+      change.utime_seconds = events == a_.array().events ? a_.array().utime_seconds : now_seconds_;
       auto after = j.superblock->changed(change);
       TRY(written, j.before != nullptr ? draft_.superblock(*j.candidate, *j.before, *after)
                                        : draft_.new_superblock(*j.candidate, *after));

@@ -260,6 +260,15 @@ TEST(AddInSlot, NotIntoAHeldSlotAndNotOnADirtyArray) {
             std::string::npos);
 }
 
+TEST(Add, ALostSuperblockComesBackAsOldAsTheOthers) {
+  const auto images = load_fixture("1.2-raid5-4-none-clean");
+  const std::uint32_t slot = *description(look_at(images), 2).slot;
+  const Look look = look_at(after(without_superblock(images, 2), add({2}, in_slot(slot))));
+  EXPECT_EQ(look.array().verdict, Verdict::assembles);
+  EXPECT_EQ(description(look, 2).events, description(look, 0).events);
+  EXPECT_EQ(description(look, 2).utime_seconds, description(look, 0).utime_seconds);
+}
+
 TEST(ReAdd, BackInItsSlotToBeFilledByBitmap) {
   const auto images = load_fixture("1.2-raid5-4-classic-stale-member");
   const Look before = look_at(images);
