@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "libraid/assemble/write_checks.h"
 #include "libraid/edit/membership_rules.h"
 
 namespace mdtool {
@@ -56,6 +57,7 @@ Result<EditPlan> plan_fail(const Assembly& a, std::span<const Candidate* const> 
                            const MembershipForces& forces) {
   TRY(level, check_level(a));
   TRY(editable, check_membership(a));
+  TRY(split, check_not_split(a));
   EditDraft draft;
   NewView view;
   view.roles = a.array().dev_roles;
@@ -90,6 +92,7 @@ Result<EditPlan> plan_fail(const Assembly& a, std::span<const Candidate* const> 
 Result<EditPlan> plan_remove(const Assembly& a, std::span<const Candidate* const> targets, const EditClock& clock) {
   TRY(level, check_level(a));
   TRY(editable, check_membership(a));
+  TRY(split, check_not_split(a));
   EditDraft draft;
   NewView view;
   view.roles = a.array().dev_roles;

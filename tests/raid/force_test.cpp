@@ -200,6 +200,12 @@ TEST(Force, OfTwoHalvesNobodyElseChooses) {
     return plan_add(l.array(), named(l, {1}), {}, clock_of_test(), MembershipForces());
   };
   EXPECT_NE(planned(other, spare).reason().find("written on its own"), std::string::npos);
+  const auto failing = [](const Look& l) {
+    MembershipForces forces;
+    forces.too_few = true;
+    return plan_fail(l.array(), named(l, {1}), clock_of_test(), forces);
+  };
+  EXPECT_NE(planned(other, failing).reason().find("mdtool force"), std::string::npos);
 }
 
 TEST(Force, EveryCutConverges) {
