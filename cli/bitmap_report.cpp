@@ -17,22 +17,6 @@ constexpr std::size_t differences_listed = 4096;  // in JSON, of a copy
 constexpr std::size_t differences_shown = 5;      // in text, of a copy
 constexpr std::int32_t level_raid10 = 10;
 
-std::string_view trust_word(Trust trust) {
-  switch (trust) {
-    case Trust::absent:
-      return "absent";
-    case Trust::believed:
-      return "believed";
-    case Trust::stale:
-      return "stale";
-    case Trust::first_use:
-      return "first-use";
-    case Trust::rejected:
-      break;
-  }
-  return "rejected";
-}
-
 std::string_view format_word(bitmap::Kind kind) {
   return kind == bitmap::Kind::classic ? "classic" : kind == bitmap::Kind::lockless ? "lockless" : "unknown";
 }
@@ -158,7 +142,7 @@ Json copy_json(const BitmapReport& report, const MemberBitmap& copy) {
           {"member_state", member_state_name(member.state)},
           {"used", copy.ignored.empty()},
           {"ignored", copy.ignored.empty() ? Json(nullptr) : Json(copy.ignored)},
-          {"trust", trust_word(copy.trust)},
+          {"trust", trust_name(copy.trust)},
           {"version", copy.header ? Json(copy.header->version.value()) : Json(nullptr)},
           {"header", header_json(copy.header)},
           {"states", marks ? counts_json(*marks) : Json(nullptr)},
@@ -315,7 +299,7 @@ std::string report_text(const BitmapReport& report) {
   }
   text += labelled("bitmap", std::string(format_word(view.kind)) + " (version " + std::to_string(view.version) + ")");
   text +=
-      labelled("trust", std::string(trust_word(view.trust)) + ": " + printable(trust_reason(view), terminal_charset()));
+      labelled("trust", std::string(trust_name(view.trust)) + ": " + printable(trust_reason(view), terminal_charset()));
   if (const auto header = header_of(view, report.copies)) {
     text += header_text(report, *header);
   }
@@ -343,7 +327,7 @@ Json json_of(const BitmapReport& report) {
   const bool of_array = report.array != nullptr && report.array->array().level == level_raid10;
   json["bitmap"] = {{"format", format_word(view.kind)},
                     {"version", view.version},
-                    {"trust", trust_word(view.trust)},
+                    {"trust", trust_name(view.trust)},
                     {"trust_reason", trust_reason(view)},
                     {"header", header_json(header_of(view, report.copies))},
                     {"array_events", report.array == nullptr ? Json(nullptr) : Json(report.array->array().events)},
@@ -373,7 +357,7 @@ Result<BitmapPicture> picture_of(const BitmapReport& report, const MemberBitmap*
   const Trust trust = copy == nullptr ? report.view.trust : copy->trust;
   return BitmapPicture{of + ", " + std::string(format_word(report.view.kind)) + " bitmap" +
                            (copy == nullptr ? "" : ", the copy on " + candidate_of(report, *copy).path) +
-                           (trust == Trust::believed ? "" : " (" + std::string(trust_word(trust)) + ")"),
+                           (trust == Trust::believed ? "" : " (" + std::string(trust_name(trust)) + ")"),
                        std::string(report.counted()), *marks, report.view.expected.sync_size,
                        copy == nullptr ? report.differing : std::vector<bool>{}};
 }

@@ -45,22 +45,6 @@ std::string_view kind_name(bitmap::Kind kind) {
   return "none";
 }
 
-std::string_view trust_name(Trust trust) {
-  switch (trust) {
-    case Trust::absent:
-      return "absent";
-    case Trust::believed:
-      return "believed";
-    case Trust::stale:
-      return "stale";
-    case Trust::first_use:
-      return "first-use";
-    case Trust::rejected:
-      break;
-  }
-  return "rejected";
-}
-
 std::string level_text(std::int32_t level) {
   return level_name(level).value_or("unknown-level-" + std::to_string(level));
 }
@@ -155,6 +139,22 @@ Json json_of(const bitmap::StateCounts& counts) {
 }
 
 }  // namespace
+
+std::string_view trust_name(Trust trust) {
+  switch (trust) {
+    case Trust::absent:
+      return "absent";
+    case Trust::believed:
+      return "believed";
+    case Trust::stale:
+      return "stale";
+    case Trust::first_use:
+      return "first-use";
+    case Trust::rejected:
+      break;
+  }
+  return "rejected";
+}
 
 std::string json_document(std::string_view command, const Outcome& outcome) {
   Json json = Json::object();

@@ -17,6 +17,7 @@ namespace mdtool::cli {
 // The whole document of one run, one line feed at its end: ASCII only, whatever bytes are in it.
 std::string json_document(std::string_view command, const Outcome& outcome);
 
+std::string_view trust_name(Trust trust);
 Json json_of(const Field& field);
 Json json_of(const LocatedFinding& finding);
 Json json_of(const BitmapView& view);

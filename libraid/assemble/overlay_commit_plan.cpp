@@ -197,6 +197,7 @@ class CommitPlanner {
     for (const Assembly* a : {&below_, &above_}) {
       TRY(workable, workable_layout(*a));
       TRY(logs, check_no_logs(*a));
+      TRY(split, check_not_split(*a));
       TRY(writable, check_writable(*a));
     }
     if (below_.array().set_uuid != above_.array().set_uuid) {

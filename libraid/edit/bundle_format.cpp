@@ -10,6 +10,7 @@
 #include "libmeta/ondisk.h"
 #include "libmeta/source.h"
 #include "libraid/io/byte_stream.h"
+#include "libraid/io/compress.h"
 #include "libraid/io/file.h"
 
 namespace mdtool {
@@ -142,24 +143,6 @@ Result<Bundle> decode_raw(std::span<const std::byte> raw) {
     return senseless("bytes behind its last member");
   }
   return bundle;
-}
-
-struct ContextDeleter {
-  void operator()(ZSTD_CCtx* context) const { ZSTD_freeCCtx(context); }
-};
-
-Result<std::vector<std::byte>> compressed(std::span<const std::byte> raw) {
-  const std::unique_ptr<ZSTD_CCtx, ContextDeleter> context(ZSTD_createCCtx());
-  std::vector<std::byte> frame(ZSTD_compressBound(raw.size()));
-  if (!context || ZSTD_isError(ZSTD_CCtx_setParameter(context.get(), ZSTD_c_checksumFlag, 1)) != 0) {
-    return Error{ErrorKind::io, "zstd cannot be set up"};
-  }
-  const std::size_t length = ZSTD_compress2(context.get(), frame.data(), frame.size(), raw.data(), raw.size());
-  if (ZSTD_isError(length) != 0) {
-    return Error{ErrorKind::io, std::string("zstd: ") + ZSTD_getErrorName(length)};
-  }
-  frame.resize(length);
-  return frame;
 }
 
 Result<std::vector<std::byte>> decompressed(std::span<const std::byte> file) {

@@ -16,6 +16,7 @@
 
 #include "libmeta/checksum.h"
 #include "libmeta/ondisk.h"
+#include "libraid/io/compress.h"
 #include "libraid/io/file.h"
 #include "libraid/io/folder.h"
 
@@ -186,24 +187,6 @@ bool decode_records(std::span<const std::byte> raw, std::uint32_t stage, UndoCon
     contents.records.push_back(std::move(record));
   }
   return true;
-}
-
-struct ContextDeleter {
-  void operator()(ZSTD_CCtx* context) const { ZSTD_freeCCtx(context); }
-};
-
-Result<std::vector<std::byte>> compressed(std::span<const std::byte> raw) {
-  const std::unique_ptr<ZSTD_CCtx, ContextDeleter> context(ZSTD_createCCtx());
-  std::vector<std::byte> frame(ZSTD_compressBound(raw.size()));
-  if (!context || ZSTD_isError(ZSTD_CCtx_setParameter(context.get(), ZSTD_c_checksumFlag, 1)) != 0) {
-    return Error{ErrorKind::io, "zstd cannot be set up"};
-  }
-  const std::size_t length = ZSTD_compress2(context.get(), frame.data(), frame.size(), raw.data(), raw.size());
-  if (ZSTD_isError(length) != 0) {
-    return Error{ErrorKind::io, std::string("zstd: ") + ZSTD_getErrorName(length)};
-  }
-  frame.resize(length);
-  return frame;
 }
 
 std::optional<std::vector<std::byte>> decompressed(std::span<const std::byte> frame, std::uint64_t raw_bytes) {
