@@ -111,7 +111,8 @@ mdtool assemble --read-write --yes --at {self.served} {self.names(special)} >/tm
 write {self.md}.before {self.served} {BEFORE} 300 500
 {self.broken()}
 write {self.md}.after {self.served} {AFTER} 1500 900
-echo 3 >/proc/sys/vm/drop_caches
+sync
+echo 3 >/proc/sys/vm/drop_caches  # what is dirty would stay: an unreadable sector would be read from there
 """
         if self.scenario.vanishing == 1:
             script += self.checks(one, "served", self.served)
