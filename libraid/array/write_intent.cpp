@@ -118,16 +118,17 @@ WriteIntent WriteIntent::for_resync(const BitmapView& view, Sectors component, S
   return intent;
 }
 
-WriteIntent WriteIntent::for_build(const BitmapView& view, Sectors component, Sectors unit, Extent extent) {
+WriteIntent WriteIntent::for_build(const BitmapView& view, Sectors component, Sectors unit, Extent extent, bool clean) {
   WriteIntent intent = over(view, component, unit);
   if (intent.lockless_) {
     const std::uint64_t last = intent.lockless_->chunks() - 1;
     if (view.trust == Trust::first_use) {
       // As the kernel would initialise it: Clean only where the array was created with assume-clean.
-      const bool clean = (intent.lockless_->header().state & bitmap::state_clean) != 0;
+      const bool assumed_clean = (intent.lockless_->header().state & bitmap::state_clean) != 0;
       intent.lockless_->finish_first_use();
+      const ChunkState written = clean ? ChunkState::clean : ChunkState::need_sync;
       for (std::uint64_t i = 0; i <= last; ++i) {
-        intent.lockless_->set(i, clean ? ChunkState::clean : ChunkState::unwritten);
+        intent.lockless_->set(i, assumed_clean ? written : ChunkState::unwritten);
       }
     }
     intent.lockless_->apply(view.trust == Trust::stale ? Action::stale : Action::reload, 0, last, complete);

@@ -25,9 +25,10 @@ class WriteIntent {
   // For a resync. `component` is the sync range's length; without a usable bitmap it is divided into units of
   // `unit`, or of a multiple where those would be too many to list.
   static WriteIntent for_resync(const BitmapView&, Sectors component, Sectors unit, bool clean);
-  // For build-parity: every Unwritten chunk and every one that needs a sync; or every chunk there is.
+  // For build-parity: every Unwritten chunk and every one that needs a sync; or every chunk there is. `clean`: whether
+  // the array is.
   enum class Extent { unwritten, everything };
-  static WriteIntent for_build(const BitmapView&, Sectors component, Sectors unit, Extent);
+  static WriteIntent for_build(const BitmapView&, Sectors component, Sectors unit, Extent, bool clean);
   // For a recovery: the chunks that a member may lack which was away while this bitmap was kept. Of a lockless one
   // everything but Clean: a discard of a part of a chunk calls all of it Unwritten, data that is left there included.
   static WriteIntent for_recovery(const BitmapView&, Sectors component, Sectors unit);

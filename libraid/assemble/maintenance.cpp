@@ -164,7 +164,7 @@ class Runner {
     return Done{};
   }
 
-  // A build that was stopped leaves a clean array: what it did is right, and what it did not do is as it was.
+  // What a stopped build did is right, and what it did not do is as it was: a clean array is clean again.
   Status give_back(ParitySync& sync, std::uint64_t chunk) {
     TRY(flushed, sync.flush());
     plan_.intent.give_back_from(chunk);

@@ -67,7 +67,7 @@ class Planner {
       return;  // a clean degraded array keeps its bits for the member that is missing
     }
     if (due == 0 && (a_.clean || build)) {
-      if (!build && (plan_.intent.wants_tidying() || recovery_marks() || superblocks_differ())) {
+      if (plan_.intent.wants_tidying() || recovery_marks() || superblocks_differ()) {
         say("nothing is due; put the bitmap and the superblocks as a clean stop leaves them");
       }
       return;
@@ -118,7 +118,7 @@ WriteIntent intent_for(const Assembly& a, const Layout& layout, const Maintenanc
   const Sectors component = layout.geometry().component_size;
   return task.kind == MaintenanceTask::Kind::resync
              ? WriteIntent::for_resync(a.bitmap, component, unit_without_bitmap, a.clean)
-             : WriteIntent::for_build(a.bitmap, component, unit_without_bitmap, task.extent);
+             : WriteIntent::for_build(a.bitmap, component, unit_without_bitmap, task.extent, a.clean);
 }
 
 }  // namespace
@@ -143,9 +143,6 @@ Result<MaintenancePlan> plan_maintenance(const Assembly& a, const MaintenanceTas
                    std::to_string(layout.data_disks()) + " are needed");
   }
   const bool build = task.kind == MaintenanceTask::Kind::build_parity;
-  if (build && !a.clean) {
-    return refused("the array is dirty: run mdtool resync first");
-  }
   if (build && task.extent == WriteIntent::Extent::unwritten && a.bitmap.kind != bitmap::Kind::lockless) {
     return refused("only a lockless bitmap knows of regions never written; --all rebuilds all parity");
   }

@@ -182,8 +182,8 @@ TEST(WriteIntentForResync, FirstUseMakesADirtyArrayDueWholeAndWritesTheHeader) {
 }
 
 TEST(WriteIntentForBuild, TakesUnwrittenChunksAndThoseInNeedOfASync) {
-  WriteIntent intent =
-      WriteIntent::for_build(lockless_view(Trust::believed), lockless_component, unit, WriteIntent::Extent::unwritten);
+  WriteIntent intent = WriteIntent::for_build(lockless_view(Trust::believed), lockless_component, unit,
+                                              WriteIntent::Extent::unwritten, true);
   EXPECT_EQ(intent.due(),
             chunks_in({unwritten, dirty, need_sync, syncing, need_sync_unwritten, syncing_unwritten, invalid}));
   const auto area = *intent.encode(21);
@@ -195,32 +195,32 @@ TEST(WriteIntentForBuild, TakesUnwrittenChunksAndThoseInNeedOfASync) {
 TEST(WriteIntentForBuild, EverythingIsEverythingWhateverTheBitmapSays) {
   const auto everything = WriteIntent::Extent::everything;
   for (Trust trust : {Trust::believed, Trust::stale, Trust::first_use}) {
-    const WriteIntent intent = WriteIntent::for_build(lockless_view(trust), lockless_component, unit, everything);
+    const WriteIntent intent = WriteIntent::for_build(lockless_view(trust), lockless_component, unit, everything, true);
     EXPECT_EQ(intent.due(), all_of(testing::lockless_chunks)) << static_cast<int>(trust);
     EXPECT_TRUE(intent.rewrites_promised_parity());
   }
   for (Trust trust : {Trust::believed, Trust::stale}) {
-    const WriteIntent intent = WriteIntent::for_build(classic_view(trust), classic_component, unit, everything);
+    const WriteIntent intent = WriteIntent::for_build(classic_view(trust), classic_component, unit, everything, true);
     EXPECT_EQ(intent.due(), all_of(classic_chunks));
     EXPECT_TRUE(intent.rewrites_promised_parity());
   }
-  const WriteIntent none = WriteIntent::for_build(BitmapView{}, Sectors(4096), unit, everything);
+  const WriteIntent none = WriteIntent::for_build(BitmapView{}, Sectors(4096), unit, everything, true);
   EXPECT_EQ(none.due(), all_of(2));
   EXPECT_TRUE(none.rewrites_promised_parity());
 }
 
 TEST(WriteIntentForBuild, AfterFirstUseEveryChunkCountsAsUnwritten) {
-  WriteIntent intent =
-      WriteIntent::for_build(lockless_view(Trust::first_use), lockless_component, unit, WriteIntent::Extent::unwritten);
+  WriteIntent intent = WriteIntent::for_build(lockless_view(Trust::first_use), lockless_component, unit,
+                                              WriteIntent::Extent::unwritten, true);
   EXPECT_EQ(intent.due(), all_of(testing::lockless_chunks));
   EXPECT_EQ(state_in(*intent.encode(21), 3), need_sync_unwritten);
 }
 
 TEST(WriteIntentForBuild, NothingIsTakenFromAClassicBitmapUnlessAsked) {
-  EXPECT_TRUE(
-      WriteIntent::for_build(classic_view(Trust::believed), classic_component, unit, WriteIntent::Extent::unwritten)
-          .due()
-          .empty());
+  EXPECT_TRUE(WriteIntent::for_build(classic_view(Trust::believed), classic_component, unit,
+                                     WriteIntent::Extent::unwritten, true)
+                  .due()
+                  .empty());
 }
 
 TEST(WriteIntent, AClassicBitIsClearedWhenItsChunkIsDone) {
@@ -253,8 +253,8 @@ TEST(WriteIntent, ALocklessChunkGoesThroughSyncing) {
 }
 
 std::uint8_t built(std::uint64_t chunk, bool is_zero, BuiltState how) {
-  WriteIntent intent =
-      WriteIntent::for_build(lockless_view(Trust::believed), lockless_component, unit, WriteIntent::Extent::unwritten);
+  WriteIntent intent = WriteIntent::for_build(lockless_view(Trust::believed), lockless_component, unit,
+                                              WriteIntent::Extent::unwritten, true);
   intent.start(chunk);
   EXPECT_EQ(state_in(*intent.encode(21), chunk), syncing_unwritten);
   intent.finish(chunk, is_zero, how);
@@ -274,8 +274,8 @@ TEST(WriteIntent, BuiltChunksEndAsAsked) {
 }
 
 TEST(WriteIntent, ABuildThatCouldNotBeComputedLeavesTheChunkUnwritten) {
-  WriteIntent intent =
-      WriteIntent::for_build(lockless_view(Trust::believed), lockless_component, unit, WriteIntent::Extent::unwritten);
+  WriteIntent intent = WriteIntent::for_build(lockless_view(Trust::believed), lockless_component, unit,
+                                              WriteIntent::Extent::unwritten, true);
   intent.start(8);
   intent.leave(8);
   EXPECT_EQ(state_in(*intent.encode(21), 8), unwritten);
