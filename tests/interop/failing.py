@@ -10,7 +10,7 @@ from lab import Shape
 
 BASELINE, BEFORE, AFTER = 7, 31, 32  # seeds of content
 MEMBER_KIB = 4096
-BAD_SECTORS = (3000, 600)  # of the disks that have some: first and count; every slot has data in some of them
+BAD_SECTORS = (3400, 600)  # of the disks that have some: first and count; every slot has data in some of them
 SPECIAL = 2  # the slot that fails; with its neighbour below, where two do
 
 
