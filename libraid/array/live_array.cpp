@@ -61,7 +61,8 @@ LiveArray::LiveArray(const Layout& layout, LiveParts parts, const parity::Kernel
       cache_(layout.geometry().raid_disks, rows_at_a_time(layout.geometry()), stripe_memory_bytes),
       stripes_(layout, *parts_.members, *parts_.intent, kernels),
       clean_(parts_.clean),
-      events_(parts_.superblocks->events()) {}
+      events_(parts_.superblocks->events()),
+      recorded_corrected_(parts_.members->slots()) {}
 
 Status LiveArray::check_range(std::uint64_t offset_bytes, std::uint64_t length_bytes) const {
   if (!fits(offset_bytes, length_bytes, size_bytes())) {
@@ -242,15 +243,13 @@ Status LiveArray::write_metadata(Sectors resync_offset) {
     }
     std::vector<std::uint32_t> faulty;
     std::transform(failures.begin(), failures.end(), std::back_inserter(faulty), [](const auto& f) { return f.slot; });
-    std::vector<std::uint32_t> corrected;
-    for (std::uint32_t slot = 0; slot < members.slots(); ++slot) {
-      corrected.push_back(stripes_.corrected_reads(slot));
-    }
+    std::vector<std::uint32_t> corrected = corrected_reads();
     ++events_;
     TRY(header, parts_.intent->write_header(events_));
     TRY(written, parts_.superblocks->write({events_, resync_offset, faulty, corrected}));
     clean_ = resync_offset.is_max();
     recorded_failures_ = failures.size();
+    recorded_corrected_ = std::move(corrected);
   } while (members.failures_seen() != seen);
   return Done{};
 }
@@ -384,11 +383,12 @@ Status LiveArray::mark_clean() {
 Status LiveArray::stop() {
   TRY(flushed, flush());
   const std::lock_guard lock(mutex_);
-  if (started_ == 0 && recorded_failures_ == 0 && clean_) {
+  const bool counted = corrected_reads() == recorded_corrected_;
+  if (started_ == 0 && recorded_failures_ == 0 && clean_ && counted) {
     return Done{};
   }
   // Where the superblocks say it all already, only the bitmap has something to add.
-  const bool settled = !active_ && clean_;
+  const bool settled = !active_ && clean_ && counted;
   TRY(intent, parts_.intent->write_all(settled ? events_ : events_ + 1));
   if (settled && recorded_failures_ == parts_.members->failures_seen()) {
     return Done{};
@@ -398,12 +398,18 @@ Status LiveArray::stop() {
   return Done{};
 }
 
+std::vector<std::uint32_t> LiveArray::corrected_reads() const {
+  std::vector<std::uint32_t> corrected;
+  for (std::uint32_t slot = 0; slot < parts_.members->slots(); ++slot) {
+    corrected.push_back(stripes_.corrected_reads(slot));
+  }
+  return corrected;
+}
+
 LiveCondition LiveArray::condition() const {
   const LiveMembers& members = *parts_.members;
   LiveCondition now;
-  for (std::uint32_t slot = 0; slot < members.slots(); ++slot) {
-    now.corrected_reads.push_back(stripes_.corrected_reads(slot));
-  }
+  now.corrected_reads = corrected_reads();
   now.degraded = !members.complete();
   now.failed = members.failed();
   now.failures = members.failures();

@@ -59,7 +59,7 @@ class LiveArray final : public BlockDevice {
   // more will be due; zero: at once. One caller at a time; it waits for no reader or writer longer than for a stripe.
   Result<Ticks> maintain();
   // Orderly end, after the last of all other calls: flushes, writes bitmap and superblocks, clean where that is true.
-  // Nothing is written where nothing had been.
+  // Nothing is written where nothing had been, and no unreadable sector was rewritten.
   Status stop();
   LiveCondition condition() const;
 
@@ -85,6 +85,7 @@ class LiveArray final : public BlockDevice {
   Result<bool> build_parity();
   Status clear_intent(Ticks now);
   Status mark_clean();
+  std::vector<std::uint32_t> corrected_reads() const;
 
   Layout layout_;
   LiveParts parts_;
@@ -96,6 +97,7 @@ class LiveArray final : public BlockDevice {
   bool clean_;  // as the superblocks say
   std::uint64_t events_;
   std::atomic<std::uint64_t> recorded_failures_ = 0;
+  std::vector<std::uint32_t> recorded_corrected_;  // by slot
 
   // Of every write, without a lock: see InFlight.
   alignas(cache_line_bytes) std::atomic<std::uint64_t> in_flight_ = 0;

@@ -109,6 +109,11 @@ class NotedSuperblocks final : public Superblocks {
     for (const std::uint32_t slot : state.faulty_slots) {
       call += " -" + std::to_string(slot);
     }
+    for (std::size_t slot = 0; slot < state.corrected_reads.size(); ++slot) {
+      if (state.corrected_reads[slot] != 0) {
+        call += " " + std::to_string(state.corrected_reads[slot]) + "@" + std::to_string(slot);
+      }
+    }
     told_.add(call);
     return Done{};
   }
@@ -439,6 +444,8 @@ TEST(LiveArray, RewritesWhatAMemberCannotRead) {
     EXPECT_EQ(condition.corrected_reads[place.slot], 8U);
     EXPECT_FALSE(condition.degraded);
     EXPECT_EQ(rig.noting[place.slot]->writes, 1);
+    ASSERT_TRUE(rig.array->stop());
+    EXPECT_NE(std::ranges::find(rig.told.calls, "clean 11 8@" + std::to_string(place.slot)), rig.told.calls.end());
   }
 }
 
