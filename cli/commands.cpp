@@ -15,7 +15,7 @@ std::span<const CommandRow> commands() {
       CommandRow{"resync", "Bring parity in step where the bitmap or an unclean stop says so", make_resync},
       CommandRow{"build-parity", "Build parity ahead of the first write to a region", make_build_parity},
       CommandRow{"recover", "Fill members that are being rebuilt, whole or as the bitmap says", make_recover},
-      CommandRow{"bitmap", "Show a write-intent bitmap, or draw its chunks", make_bitmap},
+      CommandRow{"bitmap", "Show, draw, check, add, remove, convert or repair a bitmap", make_bitmap},
       CommandRow{"set", "Change superblock fields, slots, and what mdadm calls updates", make_set},
       CommandRow{"add", "Make a device a member: a spare, or the holder of a slot", make_add},
       CommandRow{"remove", "End the entry of a spare, faulty or stale member", make_remove},

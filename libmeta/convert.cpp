@@ -55,6 +55,17 @@ std::uint32_t preferred_minor(const Fields& fields) {
   return static_cast<std::uint32_t>(std::get<std::uint64_t>(at->value));
 }
 
+// super_90_validate(): behind the superblock's 4 KiB.
+constexpr std::int32_t bitmap_offset_0_90 = 8;
+
+// `name` is a field of bits.
+Converted with_bits(const Metadata& from, std::string_view name, std::uint32_t set, std::uint32_t cleared) {
+  const Fields fields = from.fields();
+  const auto at = std::find_if(fields.begin(), fields.end(), [&](const Field& f) { return f.name == name; });
+  const auto bits = static_cast<std::uint32_t>(std::get<std::uint64_t>(at->value));
+  return from.with_field(name, std::to_string((bits | set) & ~cleared)).in(name);
+}
+
 std::optional<std::string> not_convertible(const MemberDescription& d) {
   if (d.reshape) {
     return "the array is being reshaped";
@@ -240,6 +251,22 @@ Converted with_whole_member(const Metadata& from, std::uint64_t member_bytes) {
   }
   const std::array<Setting, 1> settings{{{"data_size", std::to_string(end - sb.data_offset)}}};
   return with_fields(from, settings);
+}
+
+Converted with_bitmap_at(const Metadata& from, std::int32_t offset_sectors) {
+  if (is_version_0(from)) {
+    if (offset_sectors != bitmap_offset_0_90) {
+      return Error{ErrorKind::usage, "a bitmap of 0.90 metadata begins 8 sectors from the superblock"};
+    }
+    return with_bits(from, "state", md0::sb_bitmap_present, 0);
+  }
+  TRY(marked, with_bits(from, "feature_map", md1::feature_bitmap_offset, 0));
+  return marked->with_field("bitmap_offset", std::to_string(offset_sectors)).in("bitmap_offset");
+}
+
+Converted without_bitmap(const Metadata& from) {
+  return is_version_0(from) ? with_bits(from, "state", 0, md0::sb_bitmap_present)
+                            : with_bits(from, "feature_map", 0, md1::feature_bitmap_offset);
 }
 
 Converted without_ppl(const Metadata& from) {

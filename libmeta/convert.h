@@ -32,6 +32,11 @@ Result<std::unique_ptr<Metadata>> without_bad_block_log(const Metadata&, ListedB
 // limits it.
 Result<std::unique_ptr<Metadata>> with_whole_member(const Metadata&, std::uint64_t member_bytes);
 
+// An internal bitmap begins so many sectors from the superblock (0.90: 8, nothing else), or there is none. Its bytes
+// are the caller's.
+Result<std::unique_ptr<Metadata>> with_bitmap_at(const Metadata&, std::int32_t offset_sectors);
+Result<std::unique_ptr<Metadata>> without_bitmap(const Metadata&);
+
 // --update=no-ppl: the feature ends; its area stays as it is.
 Result<std::unique_ptr<Metadata>> without_ppl(const Metadata&);
 

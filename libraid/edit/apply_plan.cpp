@@ -12,6 +12,11 @@ std::vector<PlannedExtent> planned_extents(const EditPlan& plan, std::size_t mem
       }
     }
   }
+  for (const ZeroedRange& range : plan.zeroed) {
+    if (range.member == member) {
+      extents.push_back({range.offset_bytes, range.length_bytes, "zeroes"});
+    }
+  }
   return extents;
 }
 

@@ -60,7 +60,8 @@ Field without_value(const Field& field) {
 }  // namespace
 
 bool EditPlan::nothing_to_do() const {
-  return std::all_of(stages.begin(), stages.end(), [](const EditStage& stage) { return stage.empty(); });
+  return zeroed.empty() && !file &&
+         std::all_of(stages.begin(), stages.end(), [](const EditStage& stage) { return stage.empty(); });
 }
 
 Status still_as_planned(const EditPlan& plan, std::size_t member, const Source& there) {
@@ -125,6 +126,10 @@ Status EditDraft::bytes(const Candidate& member, std::string purpose, std::uint6
   plan_.stages.back().push_back(
       {index_of(member), std::move(purpose), offset_bytes, std::move(before), std::move(after), std::move(fields)});
   return Done{};
+}
+
+void EditDraft::zero(const Candidate& member, std::uint64_t offset_bytes, std::uint64_t length_bytes) {
+  plan_.zeroed.push_back({index_of(member), offset_bytes, length_bytes});
 }
 
 EditPlan EditDraft::take() && {

@@ -3,6 +3,7 @@
 // in memory, applied, taken back. Knows bytes and their meaning; opens nothing.
 #pragma once
 
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -30,8 +31,23 @@ struct EditPatch {
 // Written in order, each verified on the member before the next.
 using EditStage = std::vector<EditPatch>;
 
+// Bytes of a member that become zero before the first stage. No undo brings them back.
+struct ZeroedRange {
+  std::size_t member = 0;  // index into EditPlan::members
+  std::uint64_t offset_bytes = 0;
+  std::uint64_t length_bytes = 0;
+};
+
+// A file that is no member: an external bitmap. Written whole and made durable before the first stage.
+struct PlannedFile {
+  std::string path;
+  std::vector<std::byte> content;
+};
+
 struct EditPlan {
   std::vector<const Candidate*> members;
+  std::vector<ZeroedRange> zeroed;
+  std::optional<PlannedFile> file;
   std::vector<EditStage> stages;   // flushed between; superblocks come last
   std::vector<std::string> steps;  // what happens, for people, in order
   std::vector<std::string> costs;  // what is lost or taken for granted by it
@@ -60,6 +76,8 @@ class EditDraft {
   void step(std::string text) { plan_.steps.push_back(std::move(text)); }
   void cost(std::string text) { plan_.costs.push_back(std::move(text)); }
   void next(std::string text) { plan_.next.push_back(std::move(text)); }
+  void zero(const Candidate& member, std::uint64_t offset_bytes, std::uint64_t length_bytes);
+  void write_file(PlannedFile file) { plan_.file = std::move(file); }
   void find(Finding finding) { plan_.findings.push_back(std::move(finding)); }
   EditPlan take() &&;
 

@@ -12,19 +12,22 @@
 
 namespace mdtool {
 
-// Bytes of a source with patches above them; later patches hide earlier ones. The source outlives it.
+// Bytes of a source, some of them zeroed, with patches above; later patches hide earlier ones. The source outlives it.
 class PatchedSource final : public Source {
  public:
-  // Refused where a patch does not lie within the source.
-  static Result<std::unique_ptr<PatchedSource>> of(const Source& base, std::vector<Patch> patches);
+  // Refused where a patch or a zeroed range does not lie within the source.
+  static Result<std::unique_ptr<PatchedSource>> of(const Source& base, std::vector<Patch> patches,
+                                                   std::vector<ZeroedRange> zeroed = {});
 
   std::uint64_t size_bytes() const override { return base_->size_bytes(); }
   Status read(std::uint64_t offset_bytes, std::span<std::byte> out) const override;
 
  private:
-  PatchedSource(const Source& base, std::vector<Patch> patches) : base_(&base), patches_(std::move(patches)) {}
+  PatchedSource(const Source& base, std::vector<Patch> patches, std::vector<ZeroedRange> zeroed)
+      : base_(&base), zeroed_(std::move(zeroed)), patches_(std::move(patches)) {}
 
   const Source* base_;
+  std::vector<ZeroedRange> zeroed_;
   std::vector<Patch> patches_;
 };
 

@@ -135,9 +135,7 @@ Edited update_devicesize(const Metadata& before, const Candidate& member, const 
 }
 
 Edited update_no_bitmap(const Metadata& before, const Candidate&, const std::string&) {
-  const Setting without = is_0_90(before) ? without_bits(before, "state", md0::sb_bitmap_present)
-                                          : without_bits(before, "feature_map", md1::feature_bitmap_offset);
-  return with_fields(before, {without});
+  return without_bitmap(before);
 }
 
 // How long the member's bitmap is, by its own header.
