@@ -21,6 +21,13 @@ bool needs_sync(std::uint8_t raw) {
          raw == static_cast<std::uint8_t>(ChunkState::need_sync_unwritten);
 }
 
+// The kernel resets CleanUnwritten before a rebuild only if chunk 0 is neither that nor Unwritten, and rebuilds skip
+// it.
+ChunkState zeroed_state(std::uint64_t chunk, BuiltState built) {
+  const bool clean = built == BuiltState::clean || (built == BuiltState::automatic && chunk == 0);
+  return clean ? ChunkState::clean : ChunkState::clean_unwritten;
+}
+
 bool same_bytes(const bitmap::Lockless& a, const bitmap::Lockless& b) {
   return a.encode() == b.encode();
 }
@@ -56,6 +63,15 @@ void WriteIntent::due_everything() {
     for (std::uint64_t i = 0; i < lockless_->chunks(); ++i) {
       lockless_->set(i, ChunkState::need_sync);
     }
+  }
+}
+
+// As the kernel would initialise it: Clean only where the array was created with assume-clean.
+void WriteIntent::begin_first_use(ChunkState if_assumed_clean) {
+  const bool assumed_clean = (lockless_->header().state & bitmap::state_clean) != 0;
+  lockless_->finish_first_use();
+  for (std::uint64_t i = 0; i < lockless_->chunks(); ++i) {
+    lockless_->set(i, assumed_clean ? if_assumed_clean : ChunkState::unwritten);
   }
 }
 
@@ -123,13 +139,7 @@ WriteIntent WriteIntent::for_build(const BitmapView& view, Sectors component, Se
   if (intent.lockless_) {
     const std::uint64_t last = intent.lockless_->chunks() - 1;
     if (view.trust == Trust::first_use) {
-      // As the kernel would initialise it: Clean only where the array was created with assume-clean.
-      const bool assumed_clean = (intent.lockless_->header().state & bitmap::state_clean) != 0;
-      intent.lockless_->finish_first_use();
-      const ChunkState written = clean ? ChunkState::clean : ChunkState::need_sync;
-      for (std::uint64_t i = 0; i <= last; ++i) {
-        intent.lockless_->set(i, assumed_clean ? written : ChunkState::unwritten);
-      }
+      intent.begin_first_use(clean ? ChunkState::clean : ChunkState::need_sync);
     }
     intent.lockless_->apply(view.trust == Trust::stale ? Action::stale : Action::reload, 0, last, complete);
     intent.lockless_before_ = intent.lockless_;
@@ -168,6 +178,59 @@ WriteIntent WriteIntent::for_recovery(const BitmapView& view, Sectors component,
     }
   }
   return intent;
+}
+
+WriteIntent WriteIntent::for_zeroing(const BitmapView& view, Sectors component, Sectors unit,
+                                     std::span<const SectorRange> zero, BuiltState built) {
+  WriteIntent intent = over(view, component, unit);
+  if (view.trust == Trust::first_use) {
+    intent.begin_first_use(ChunkState::need_sync);
+  }
+  const std::uint64_t chunks = (component.count() + intent.chunk_.count() - 1) / intent.chunk_.count();
+  auto done = zero.begin();
+  for (std::uint64_t chunk = 0; chunk < chunks; ++chunk) {
+    const SectorRange range = intent.range_of(chunk);
+    while (done != zero.end() && done->end() < range.end()) {
+      ++done;
+    }
+    if (done != zero.end() && done->first <= range.first) {
+      intent.keep_zeroed(chunk, built);
+    } else {
+      intent.due_to_be_zeroed(chunk);
+    }
+  }
+  return intent;
+}
+
+void WriteIntent::due_to_be_zeroed(std::uint64_t chunk) {
+  due_.push_back(chunk);
+  if (classic_) {
+    classic_->set(chunk);
+  }
+  if (lockless_) {
+    // What was written needs a sync, and Unwritten promises no parity: both are true however far the zeroes got.
+    lockless_->apply(Action::stale, chunk, chunk, complete);
+  }
+}
+
+void WriteIntent::keep_zeroed(std::uint64_t chunk, BuiltState built) {
+  if (classic_) {
+    classic_->clear(chunk);
+  }
+  if (lockless_ && lockless_->raw(chunk) == static_cast<std::uint8_t>(ChunkState::clean_unwritten) &&
+      zeroed_state(chunk, built) == ChunkState::clean) {
+    lockless_->set(chunk, ChunkState::clean);
+    wants_tidying_ = true;
+  }
+}
+
+void WriteIntent::finish_zeroed(std::uint64_t chunk, BuiltState built) {
+  if (classic_) {
+    classic_->clear(chunk);
+  }
+  if (lockless_) {
+    lockless_->set(chunk, zeroed_state(chunk, built));
+  }
 }
 
 SectorRange WriteIntent::range_of(std::uint64_t chunk) const {

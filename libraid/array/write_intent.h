@@ -5,6 +5,7 @@
 #pragma once
 
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -32,6 +33,10 @@ class WriteIntent {
   // For a recovery: the chunks that a member may lack which was away while this bitmap was kept. Of a lockless one
   // everything but Clean: a discard of a part of a chunk calls all of it Unwritten, data that is left there included.
   static WriteIntent for_recovery(const BitmapView&, Sectors component, Sectors unit);
+  // For zero-init: every chunk that is not inside of the ranges (sorted, disjoint) where all members are zero and
+  // parity is promised. While it is in work no chunk that is due promises anything.
+  static WriteIntent for_zeroing(const BitmapView&, Sectors component, Sectors unit, std::span<const SectorRange> zero,
+                                 BuiltState);
 
   // The chunks that are due, in order, and the component sectors of each.
   const std::vector<std::uint64_t>& due() const { return due_; }
@@ -46,6 +51,7 @@ class WriteIntent {
   void start(std::uint64_t chunk);
   void finish(std::uint64_t chunk, bool data_is_zero, BuiltState);
   void leave(std::uint64_t chunk);  // it could not be computed: due again
+  void finish_zeroed(std::uint64_t chunk, BuiltState);
   // After a recovery that filled all that was due of every member: nobody is owed anything any more. In the chunks
   // given (sorted) parity was found wrong: a lockless bitmap is to say so.
   void settle(const std::vector<std::uint64_t>& doubtful);
@@ -63,6 +69,9 @@ class WriteIntent {
   static WriteIntent over(const BitmapView&, Sectors component, Sectors unit);
   void due_everything();
   void due_from_states();
+  void begin_first_use(bitmap::ChunkState if_assumed_clean);
+  void due_to_be_zeroed(std::uint64_t chunk);
+  void keep_zeroed(std::uint64_t chunk, BuiltState);
 
   Sectors component_;
   Sectors chunk_;

@@ -151,6 +151,18 @@ Status ArrayMetadata::write_bitmap(WriteIntent& intent) {
 
 Status ArrayMetadata::write_bitmap(WriteIntent& intent, std::uint64_t events) {
   const auto bytes = intent.encode(events);
+  // Before the header says that they count the states are durable: after a cut it may stand above mdadm's filler.
+  if (bytes && a_.bitmap.trust == Trust::first_use) {
+    std::vector<MemberPatch> states;
+    for (std::size_t i = 0; i < plan_.members.size(); ++i) {
+      if (const auto& offset = member(i).description().bitmap_offset_bytes) {
+        states.push_back({i,
+                          {*offset + bitmap::lockless_states_offset,
+                           {bytes->begin() + bitmap::lockless_states_offset, bytes->end()}}});
+      }
+    }
+    TRY(durable, stages_.write(states));
+  }
   std::vector<MemberPatch> stage;
   for (std::size_t i = 0; bytes && i < plan_.members.size(); ++i) {
     if (const auto& offset = member(i).description().bitmap_offset_bytes) {

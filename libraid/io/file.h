@@ -19,6 +19,14 @@ namespace mdtool {
 
 enum class Access { read_only, read_write };
 
+// How FileDevice::zero() makes zeroes. Each promises them or fails; discard does not and is none of them.
+enum class ZeroMethod {
+  automatic,  // holes or unmapped blocks where the system promises zeroes then, else what it has
+  zeroout,    // BLKZEROOUT; on files FALLOC_FL_ZERO_RANGE
+  unmap,      // FALLOC_FL_WRITE_ZEROES where the kernel knows it, else a hole
+  write,      // zeroes, written
+};
+
 // What a path refers to, whatever it is called: a file by device and inode, a block device by its number alone.
 struct FileIdentity {
   std::uint64_t device = 0;  // 0 for block devices
@@ -58,8 +66,11 @@ class FileDevice final : public BlockDevice {
   Status write(std::uint64_t offset_bytes, std::span<const std::byte> in) override;
   // Waits for this range only, however much of the rest is dirty. One that failed leaves the content unknown, too.
   Status write_durable(std::uint64_t offset_bytes, std::span<const std::byte> in) override;
-  // Punches holes or unmaps where the system promises zeroes then. Durable after a flush.
+  // Durable after a flush.
   Status zero(std::uint64_t offset_bytes, std::uint64_t length_bytes) override;
+  // How zero() does it from now on. What the kernel refuses fails, or is done by a dearer method. At first: automatic.
+  enum class IfRefused { fail, dearer_method };
+  void zero_by(ZeroMethod method, IfRefused);
   // A flush that failed leaves the device's content unknown: every later write and flush fails too.
   Status flush() override;
 
@@ -72,7 +83,7 @@ class FileDevice final : public BlockDevice {
 
  private:
   // Dearest last. The kernel's answer to one is remembered.
-  enum class ZeroWay : unsigned char { punch_hole, zero_range, zero_out, write };
+  enum class ZeroWay : unsigned char { write_zeroes, punch_hole, zero_range, zero_out, write };
 
   FileDevice(std::string path, Descriptor fd, FileIdentity identity, std::uint64_t size_bytes);
   Status lock() const;
@@ -98,7 +109,7 @@ class FileDevice final : public BlockDevice {
   std::atomic<bool> flush_failed_ = false;
   mutable std::atomic<bool> cut_short_ = false;  // from then on nothing is written
   std::atomic<bool> durable_refused_ = false;
-  std::atomic<ZeroWay> zero_way_ = ZeroWay::punch_hole;
+  std::atomic<ZeroWay> zero_way_ = ZeroWay::punch_hole, last_zero_way_ = ZeroWay::write;
 };
 
 // A FileDevice whose reads all go past the page cache. The device outlives it.

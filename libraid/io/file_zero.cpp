@@ -12,6 +12,13 @@
 namespace mdtool {
 namespace {
 
+// A kernel's own header may be older than the kernel: include/uapi/linux/falloc.h since 6.17.
+#ifdef FALLOC_FL_WRITE_ZEROES
+constexpr int write_zeroes_mode = FALLOC_FL_WRITE_ZEROES;
+#else
+constexpr int write_zeroes_mode = 0x80;
+#endif
+
 // No call into the kernel lasts longer than this takes.
 constexpr std::uint64_t step_bytes = 1U << 30;
 
@@ -45,7 +52,7 @@ Status FileDevice::zero_aligned(std::uint64_t offset_bytes, std::uint64_t length
     const int cause = try_to_zero(fd(), way, offset_bytes + done, step);
     if (cause == 0) {
       done += step;
-    } else if (not_supported(cause)) {
+    } else if (not_supported(cause) && way < last_zero_way_) {
       zero_way_.compare_exchange_strong(way, static_cast<ZeroWay>(static_cast<unsigned char>(way) + 1));
     } else if (cause != EINTR) {
       return failure("zeroing", step, offset_bytes + done, cause);
@@ -60,11 +67,34 @@ int FileDevice::try_to_zero(int fd, ZeroWay way, std::uint64_t offset_bytes, std
     return ::ioctl(fd, BLKZEROOUT, range.data()) == 0 ? 0 : errno;
   }
   // On block devices a hole is promised to read as zeroes, else it is refused: blkdev_fallocate() in block/fops.c.
-  const int mode = way == ZeroWay::punch_hole ? FALLOC_FL_PUNCH_HOLE : FALLOC_FL_ZERO_RANGE;
-  return ::fallocate(fd, mode | FALLOC_FL_KEEP_SIZE, static_cast<off_t>(offset_bytes),
-                     static_cast<off_t>(length_bytes)) == 0
-             ? 0
-             : errno;
+  const int mode = way == ZeroWay::write_zeroes ? write_zeroes_mode
+                   : way == ZeroWay::punch_hole ? FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE
+                                                : FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE;
+  return ::fallocate(fd, mode, static_cast<off_t>(offset_bytes), static_cast<off_t>(length_bytes)) == 0 ? 0 : errno;
+}
+
+void FileDevice::zero_by(ZeroMethod method, IfRefused if_refused) {
+  // On files write_zeroes would allocate what a hole gives back.
+  const ZeroWay unmapping = identity_.block_device ? ZeroWay::write_zeroes : ZeroWay::punch_hole;
+  const ZeroWay zeroing = identity_.block_device ? ZeroWay::zero_out : ZeroWay::zero_range;
+  ZeroWay last = ZeroWay::write;
+  switch (method) {
+    case ZeroMethod::automatic:
+      zero_way_ = unmapping;
+      break;
+    case ZeroMethod::unmap:
+      zero_way_ = unmapping;
+      last = ZeroWay::punch_hole;
+      break;
+    case ZeroMethod::zeroout:
+      last = zeroing;
+      zero_way_ = zeroing;
+      break;
+    case ZeroMethod::write:
+      zero_way_ = ZeroWay::write;
+      break;
+  }
+  last_zero_way_ = if_refused == IfRefused::fail ? last : ZeroWay::write;
 }
 
 }  // namespace mdtool

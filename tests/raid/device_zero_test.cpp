@@ -133,6 +133,31 @@ TEST_F(FileDeviceZeroTest, an_error_that_is_no_refusal_is_reported_and_forgotten
   EXPECT_LE(allocated_bytes(), 65536U);
 }
 
+TEST_F(FileDeviceZeroTest, a_method_that_was_chosen_is_not_replaced_unless_that_is_allowed) {
+  with_failing({{SYS_fallocate, EOPNOTSUPP}}, [&] {
+    for (const ZeroMethod method : {ZeroMethod::unmap, ZeroMethod::zeroout}) {
+      device_->zero_by(method, FileDevice::IfRefused::fail);
+      EXPECT_FALSE(device_->zero(4096, 8192));
+      EXPECT_EQ(file_bytes(path_), content_);
+    }
+    device_->zero_by(ZeroMethod::zeroout, FileDevice::IfRefused::dearer_method);
+    EXPECT_TRUE(device_->zero(4096, 8192));
+    device_->zero_by(ZeroMethod::write, FileDevice::IfRefused::fail);
+    EXPECT_TRUE(device_->zero(65536, 512));
+  });
+  EXPECT_EQ(file_bytes(path_), with_zeroes(with_zeroes(content_, 4096, 8192), 65536, 512));
+}
+
+TEST_F(FileDeviceZeroTest, what_is_written_allocates_and_what_is_unmapped_gives_back) {
+  device_->zero_by(ZeroMethod::write, FileDevice::IfRefused::fail);
+  ASSERT_TRUE(device_->zero(0, size));
+  const std::uint64_t written = allocated_bytes();
+  device_->zero_by(ZeroMethod::unmap, FileDevice::IfRefused::fail);
+  ASSERT_TRUE(device_->zero(256 << 10, 512 << 10));
+  EXPECT_LE(allocated_bytes() + (512 << 10), written);
+  EXPECT_EQ(file_bytes(path_), std::vector<std::byte>(size));
+}
+
 TEST_F(FileDeviceZeroTest, a_read_only_device_zeroes_nothing) {
   device_ = std::move(FileDevice::open(path_, Access::read_only)).value();
   EXPECT_FALSE(device_->zero(0, 4096));
