@@ -56,7 +56,7 @@ bool has_update(const FieldEdit& edit, std::string_view name) {
 }
 
 bool about_bad_blocks(const Finding& finding) {
-  return finding.id == "bad-blocks" || finding.id == "no-bad-blocks";
+  return finding.id == "bad-blocks" || finding.id == "no-bad-blocks" || finding.id == "bad-block-log-under-bitmap";
 }
 
 class SetCommand final : public EditCommand {
@@ -100,7 +100,7 @@ class SetCommand final : public EditCommand {
     if (!bad_blocks_.empty()) {
       TRY(array, this->array(members));
       const std::vector<const Candidate*> whose = edit.targets.empty() ? members_of(array) : edit.targets;
-      return bad_blocks_ == show ? show_bad_blocks(whose) : clear_bad_blocks(array, whose);
+      return bad_blocks_ == show ? show_bad_blocks(whose) : clear_bad_blocks(whose);
     }
     TRY(array, meant_array(members, edit));
     return plan_fields(array, edit);

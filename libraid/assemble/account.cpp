@@ -41,7 +41,8 @@ std::uint64_t chunks_due(const BitmapView& view) {
   return of(dirty) + of(need_sync) + of(syncing) + counts.invalid;
 }
 
-// The slot that it had when it left has another device in it now, or had one in between that was not taken out again.
+// The slot that it had when it left has another device in it now, or had one in between: the array lists it still, or
+// its own superblock is here and says so.
 bool slot_taken(const Assembly& a, const MemberDescription& left) {
   const std::vector<std::uint16_t>& roles = a.array().dev_roles;
   for (std::uint32_t number = 0; number < roles.size(); ++number) {
@@ -49,7 +50,12 @@ bool slot_taken(const Assembly& a, const MemberDescription& left) {
       return true;
     }
   }
-  return left.slot && a.in_slot(*left.slot) != nullptr;
+  const bool held_later = std::any_of(a.members.begin(), a.members.end(), [&](const Member& m) {
+    return m.candidate != nullptr && m.state != MemberState::unusable && m.description().role == Role::active &&
+           m.description().slot == left.slot && m.description().dev_number != left.dev_number &&
+           m.description().events > left.events;
+  });
+  return left.slot && (held_later || a.in_slot(*left.slot) != nullptr);
 }
 
 bool bitmap_vouches(const Assembly& a, const Departure& departure, const MemberDescription& left) {

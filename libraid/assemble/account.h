@@ -37,8 +37,8 @@ struct Departure {
 
 // One way to have the array, and its price.
 struct Choice {
-  // "start", "resync", "start-degraded", "leave-out", "re-add", "recover", "lazy-recovery", "copy", "without-bitmap",
-  // "force", "force-other-half", "give-slots", "add-in-place", "finish-reshape", "find-members"
+  // "start", "resync", "start-degraded", "leave-out", "re-add", "recover", "lazy-recovery", "copy", "repair-bitmap",
+  // "without-bitmap", "force", "force-other-half", "give-slots", "add-in-place", "finish-reshape", "find-members"
   std::string id;
   std::string what;                          // a sentence
   std::string cost;                          // a sentence; what is lost or cannot be known

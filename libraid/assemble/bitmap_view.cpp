@@ -188,6 +188,9 @@ BitmapView view_bitmap(const std::vector<BitmapCopy>& places, bitmap::Expected e
       if (f.effect >= Effect::refuses_array) {
         view.cures.push_back(f.text);
       }
+      if (f.id == "bitmap-header-overwritten" && f.effect >= Effect::refuses_array) {
+        view.cures.push_back("with all members there, mdtool bitmap repair writes the header anew");
+      }
     }
     view.cures.push_back("mdtool resync takes everything as due, and leaves the bitmap as it is");
   }

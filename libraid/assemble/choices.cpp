@@ -190,6 +190,12 @@ class Choices {
       add("copy", "copy what is on the members, without the journal", "writes that were only in the journal are lost",
           "mdtool copy --force=ignore-journal --to FILE" + arguments(), taking_part(), std::nullopt);
     }
+    const auto overwritten = [](const Finding& f) { return f.id == "bitmap-header-overwritten"; };
+    if (a_.complete && std::any_of(a_.bitmap.findings.begin(), a_.bitmap.findings.end(), overwritten)) {
+      add("repair-bitmap", "write the bitmap's header anew, and have what was ever written synchronised",
+          "nothing is lost; the parity of those chunks is rebuilt",
+          "mdtool bitmap repair" + arguments() + " && mdtool resync" + arguments(), taking_part(), 0);
+    }
     if (a_.bitmap.kernel_refuses()) {
       add("without-bitmap", "take the bitmap off, and have everything synchronised",
           "nothing is lost; all of the array is read and parity rebuilt",

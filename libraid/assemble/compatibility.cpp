@@ -214,6 +214,18 @@ void add_bitmap(const Assembly& array, std::vector<Requirement>& to) {
   }
 }
 
+constexpr std::int32_t level_linear = -1;  // LEVEL_LINEAR in include/uapi/linux/raid/md_u.h
+
+// Kernels 6.12 and 7.2 as Debian builds them lack it.
+void add_level(const MemberDescription& d, std::vector<Requirement>& to) {
+  if (d.level == level_linear) {
+    to.push_back({"linear",
+                  "level linear; the kernel needs CONFIG_MD_LINEAR, which Linux 6.8 took out and 6.14 brought back; "
+                  "many kernels are built without it",
+                  any_version, any_version, ""});
+  }
+}
+
 constexpr std::uint32_t first_newer_layout = 4;          // ALGORITHM_PARITY_0 in drivers/md/raid5.h
 constexpr std::uint32_t raid10_offset = 1U << 16;        // setup_geo() in drivers/md/raid10.c
 constexpr std::uint32_t raid10_far_sets_old = 1U << 17;  // the same
@@ -276,6 +288,7 @@ Compatibility compatibility_of(const Assembly& array) {
   Compatibility result;
   add_features(seen, result.requirements);
   add_bitmap(array, result.requirements);
+  add_level(d, result.requirements);
   add_layout(d, result.requirements);
   add_raid0_zones(d, seen, result.requirements);
   add_metadata(d, seen, result.requirements);

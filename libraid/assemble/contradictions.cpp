@@ -29,6 +29,8 @@ class Contradictions {
     shapes();
     names();
     block_size();
+    lockless_on_large_blocks();
+    zeroed_before_a_member_came();
     return std::move(findings_);
   }
 
@@ -267,6 +269,46 @@ class Contradictions {
       find(Severity::note, "logical-block-size-recorded", "logical_block_size",
            "logical_block_size is " + std::to_string(bytes) + ": kernels up to 6.18 refuse an array that carries it",
            "");
+    }
+  }
+
+  // llbitmap_infect_dirty_bits() in drivers/md/md-llbitmap.c takes all of a logical block for states.
+  void lockless_on_large_blocks() {
+    const std::uint32_t bytes = a_.array().logical_block_size;
+    const bool lockless = std::any_of(members_.begin(), members_.end(), [&](std::size_t i) {
+      const MemberDescription& d = described(i);
+      const auto header = d.bitmap_offset_bytes
+                              ? bitmap::read_header(*a_.members[i].candidate->metadata, *d.bitmap_offset_bytes)
+                              : Result<bitmap::Header>(Error{ErrorKind::format, "no bitmap"});
+      return header && (bitmap::kind_of(*header) == bitmap::Kind::lockless || bitmap::overwritten_by_states(*header));
+    });
+    if (lockless && bytes > bitmap::lockless_states_offset) {
+      find(Severity::warning, "lockless-on-large-blocks", "logical_block_size",
+           "a lockless bitmap on logical blocks of " + std::to_string(bytes) +
+               " bytes: its header shares a block with states, and Linux 7.2 overwrites it with states when it marks "
+               "chunks side by side; the array does not start any more then",
+           "use another format there: mdtool bitmap convert --bitmap=internal" + arguments_text(a_, members_));
+    }
+  }
+
+  // At creation a number is its slot, but for the spare that mdadm makes of the last member, which is filled later.
+  void zeroed_before_a_member_came() {
+    if (!a_.bitmap.lockless || a_.bitmap.trust != Trust::believed) {
+      return;
+    }
+    const std::uint64_t chunks =
+        a_.bitmap.lockless->counts().by_state[static_cast<std::size_t>(bitmap::ChunkState::clean_unwritten)];
+    std::vector<std::size_t> later;
+    std::copy_if(members_.begin(), members_.end(), std::back_inserter(later), [&](std::size_t i) {
+      return a_.members[i].state == MemberState::in_sync && described(i).slot != described(i).dev_number;
+    });
+    if (chunks != 0 && !later.empty()) {
+      find(Severity::warning, "clean-unwritten-after-replacement", "dev_number",
+           std::to_string(chunks) + " chunks are CleanUnwritten, and " + names_text(a_, later) +
+               " came into the array after the others: the kernel leaves such chunks out when it fills a member, so "
+               "that their parity may be wrong and later writes may build on that",
+           "see whether it is: mdtool bitmap check" + arguments_text(a_, members_) +
+               "; what is wrong is settled by mdtool build-parity --all --state=clean with the same members");
     }
   }
 

@@ -37,7 +37,7 @@ constexpr auto table = std::to_array<Row>({
     {"bitmap-daemon-sleep", without_bitmap},
     {"bitmap-events-ahead", "mdtool resync writes it anew"},
     {"bitmap-events-cleared", "re-add no member by this bitmap; mdtool resync writes it anew"},
-    {"bitmap-header-overwritten", without_bitmap},
+    {"bitmap-header-overwritten", "mdtool bitmap repair writes it anew; then mdtool bitmap convert --bitmap=internal"},
     {"bitmap-ignored", "mdtool bitmap show says what is in it"},
     {"bitmap-invalid-state", "mdtool resync: such chunks count as not synchronised"},
     {"bitmap-magic", without_bitmap},

@@ -194,7 +194,8 @@ Result<std::vector<SectorRange>> bad_ranges(const Member& m, const BitmapView& v
   const BadBlockLogPlace& place = *d.bad_block_log;
   const std::uint64_t bitmap_end =
       view.lockless && d.bitmap_offset_bytes ? *d.bitmap_offset_bytes + view.lockless->used_bytes() : 0;
-  if (d.bitmap_offset_bytes && place.offset_bytes >= *d.bitmap_offset_bytes && place.offset_bytes < bitmap_end) {
+  const std::uint64_t log_end = place.offset_bytes + Sectors(place.sectors).bytes();
+  if (d.bitmap_offset_bytes && log_end > *d.bitmap_offset_bytes && place.offset_bytes < bitmap_end) {
     return refused(
         m.candidate->path +
         ": the bad-block log is said not to be empty, but lies under the lockless bitmap's states: neither can "

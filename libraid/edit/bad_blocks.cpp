@@ -3,18 +3,34 @@
 
 #include <algorithm>
 
+#include "libmeta/bitmap/header.h"
 #include "libmeta/field_list.h"
 #include "libmeta/md1/bad_block_log.h"
 #include "libmeta/md1/superblock.h"
+#include "libraid/edit/bundle.h"
 
 namespace mdtool {
 
 namespace {
 
-// What the kernel would read: nothing without feature BAD_BLOCKS.
+// The state bytes of a lockless bitmap may run over a log that mdadm placed by the classic formula.
+bool under_states(const Candidate& member) {
+  const MemberDescription& d = member.chosen()->description;
+  if (!d.bitmap_offset_bytes || !d.bad_block_log) {
+    return false;
+  }
+  const std::uint64_t begin = *d.bitmap_offset_bytes;
+  const auto header = bitmap::read_header(*member.metadata, begin);
+  const bool lockless =
+      header && (bitmap::kind_of(*header) == bitmap::Kind::lockless || bitmap::overwritten_by_states(*header));
+  return lockless && d.bad_block_log->offset_bytes < begin + bitmap_used_bytes(d, *member.metadata) &&
+         begin < d.bad_block_log->offset_bytes + Sectors(d.bad_block_log->sectors).bytes();
+}
+
+// What the kernel would read, but for states: nothing without feature BAD_BLOCKS.
 Result<std::vector<md1::BadRange>> listed_bad(const Candidate& member) {
   const std::optional<BadBlockLogPlace>& place = member.chosen()->description.bad_block_log;
-  if (!place || !place->not_empty) {
+  if (!place || !place->not_empty || under_states(member)) {
     return std::vector<md1::BadRange>();
   }
   TRY(log, md1::BadBlockLog::read(*member.metadata, *place).in(member.path));
@@ -40,22 +56,19 @@ std::string text_of(const std::vector<md1::BadRange>& ranges) {
 
 Finding shown(const Candidate& member, const std::vector<md1::BadRange>& ranges) {
   const std::optional<BadBlockLogPlace>& place = member.chosen()->description.bad_block_log;
+  if (place && place->not_empty && under_states(member)) {
+    return {Severity::warning, "bad-block-log-under-bitmap", "bblog_offset",
+            member.path +
+                ": its bad-block log is said to list sectors, but lies under the lockless bitmap's states: "
+                "nothing in it is believed",
+            Effect::none};
+  }
   if (ranges.empty()) {
     return {Severity::note, "no-bad-blocks", "",
             member.path + (place ? ": no sector is listed as bad" : ": it has no bad-block log"), Effect::none};
   }
   return {Severity::warning, "bad-blocks", "",
           member.path + ": listed as bad, in sectors of the member (first+count): " + text_of(ranges), Effect::none};
-}
-
-// The state bytes of a lockless bitmap may run over a log that mdadm placed by the classic formula.
-bool under_the_bitmap(const MemberDescription& d, const BadBlockLogPlace& log, const BitmapView& bitmap) {
-  if (!d.bitmap_offset_bytes || !bitmap.lockless) {
-    return false;
-  }
-  const std::uint64_t begin = *d.bitmap_offset_bytes;
-  return log.offset_bytes < begin + bitmap.lockless->used_bytes() &&
-         begin < log.offset_bytes + Sectors(log.sectors).bytes();
 }
 
 Status empty_log(EditDraft& draft, const Candidate& member, const BadBlockLogPlace& log) {
@@ -108,12 +121,12 @@ Result<EditPlan> show_bad_blocks(std::span<const Candidate* const> members) {
   return std::move(draft).take();
 }
 
-Result<EditPlan> clear_bad_blocks(const Assembly& array, std::span<const Candidate* const> members) {
+Result<EditPlan> clear_bad_blocks(std::span<const Candidate* const> members) {
   EditDraft draft;
   TRY(some, with_bad_blocks(members, draft));
   for (const Candidate* member : some) {
     const MemberDescription& d = member->chosen()->description;
-    if (!under_the_bitmap(d, *d.bad_block_log, array.bitmap)) {
+    if (!under_states(*member)) {
       TRY(emptied, empty_log(draft, *member, *d.bad_block_log));
     }
   }

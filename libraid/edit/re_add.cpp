@@ -119,7 +119,7 @@ class ReAdder {
       }
       return Recovery::from_start;
     }
-    if (const std::string why = another_holder(target, d); !why.empty() && !forces_.slot_history) {
+    if (const std::string why = another_holder(target, d); !why.empty() && !forces_.slot_history && !forces_.bitmap) {
       return refused_edit(target.path + ": " + why +
                           ", and what was cleared from the bitmap then would never be copied: --force=bitmap has it "
                           "filled whole, --force=slot-history trusts the bitmap all the same");

@@ -82,6 +82,12 @@ std::vector<std::string> all_fixtures() {
   return names;
 }
 
+// Not members that contradict each other, but what the kernel's bugs did to these (hazards_test.cpp).
+bool is_known_hazard(const std::string& fixture, const Finding& f) {
+  return (fixture == "1.2-raid5-3-lockless-infected-header" && f.id == "lockless-on-large-blocks") ||
+         (fixture == "1.2-raid5-3-lockless-replaced" && f.id == "clean-unwritten-after-replacement");
+}
+
 // No failure that a kernel and a power cut alone make is called a contradiction.
 TEST(Account, ArraysOfOneHistoryContradictNothing) {
   const std::vector<std::string> names = all_fixtures();
@@ -90,13 +96,13 @@ TEST(Account, ArraysOfOneHistoryContradictNothing) {
     const Look look = look_at(load_fixture(name));
     const Account a = account(look);
     for (const Finding& f : a.contradictions) {
-      EXPECT_EQ(f.severity, Severity::note) << name << ": " << f.id << ": " << f.text;
+      EXPECT_TRUE(f.severity == Severity::note || is_known_hazard(name, f)) << name << ": " << f.id << ": " << f.text;
     }
     EXPECT_TRUE(contradictions_among(look.candidates, look.arrays).empty()) << name;
     EXPECT_TRUE(a.halves.empty()) << name;
     ASSERT_FALSE(a.choices.empty()) << name;
     const Assembly& array = look.array();
-    const bool forced = array.verdict == Verdict::needs_force;
+    const bool forced = array.verdict == Verdict::needs_force && !array.bitmap.kernel_refuses();
     EXPECT_EQ(choice(a, "force") != nullptr || choice(a, "resync") != nullptr,
               forced || (array.verdict == Verdict::assembles && !array.clean))
         << name;

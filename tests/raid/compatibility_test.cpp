@@ -156,6 +156,13 @@ TEST(Compatibility, Raid0WithoutLayout) {
   EXPECT_FALSE(ids(of(images)).contains("raid0-layout-unspecified"));  // one member alone goes on: no choice
 }
 
+TEST(Compatibility, LinearIsAnOptionOfTheKernel) {
+  const Requirement linear = requirement(of(load_fixture("1.2-linear-2")), "linear");
+  EXPECT_TRUE(linear.kernel.any());
+  EXPECT_NE(linear.what.find("CONFIG_MD_LINEAR"), std::string::npos);
+  EXPECT_FALSE(ids(of(load_fixture("1.2-raid0-3"))).contains("linear"));
+}
+
 TEST(Compatibility, MostDemandingFirst) {
   const auto images = load_fixture("1.2-raid5-3-ppl-clean");
   const Compatibility c = of(images);

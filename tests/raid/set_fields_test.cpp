@@ -378,9 +378,7 @@ TEST(SetFields, BadBlocksAreShownAndCleared) {
   ASSERT_EQ(shown->findings.size(), 5U);
   EXPECT_NE(test::finding(shown->findings, "bad-blocks")->text.find("m1"), std::string::npos);
   EXPECT_NE(test::finding(shown->findings, "bad-blocks")->text.find("2080+16"), std::string::npos);
-  const Planner clear = [](const test::Look& l) {
-    return clear_bad_blocks(l.arrays.front(), members_of(l.arrays.front()));
-  };
+  const Planner clear = [](const test::Look& l) { return clear_bad_blocks(members_of(l.arrays.front())); };
   const std::vector<Image> cleared = test::after(images, clear);
   expect_on_all(cleared, "feature_map", "0");
   expect_on_all(cleared, "bblog_size", "8");
@@ -497,7 +495,7 @@ TEST(SetFields, HostileSuperblocks) {
             update(std::string(update_name), update_name == "uuid" ? std::string(new_uuid) : "", all_forces)(look));
       }
       expect_inside(slots({{0, next() % 8}}, all_forces)(look));
-      expect_inside(clear_bad_blocks(look.arrays.front(), members_of(look.arrays.front())));
+      expect_inside(clear_bad_blocks(members_of(look.arrays.front())));
     }
   }
 }
