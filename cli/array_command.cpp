@@ -167,11 +167,15 @@ void ArrayCommand::set_up(Options& app) {
   }
 }
 
+bool ArrayCommand::forces(std::string_view name) const {
+  return std::find(forced_.begin(), forced_.end(), name) != forced_.end();
+}
+
 Forces ArrayCommand::forces() const {
-  Forces forces;
-  forces.dirty_degraded = std::find(forced_.begin(), forced_.end(), "dirty-degraded") != forced_.end();
-  forces.lazy_recovery = std::find(forced_.begin(), forced_.end(), "lazy-recovery") != forced_.end();
-  return forces;
+  Forces forced;
+  forced.dirty_degraded = forces("dirty-degraded");
+  forced.lazy_recovery = forces("lazy-recovery");
+  return forced;
 }
 
 Result<Outcome> ArrayCommand::run(const Surroundings& around) {
@@ -189,6 +193,9 @@ Result<Outcome> ArrayCommand::run(const Surroundings& around) {
   auto job = plan(*array);
   if (!job) {
     return failed(std::move(outcome), std::move(job).error());
+  }
+  if (auto looked = (*job)->look_at(members); !looked) {
+    return failed(std::move(outcome), std::move(looked).error());
   }
   outcome.document["dry_run"] = dry_run_;
   outcome.document["uncertain"] = ranges_json((*job)->uncertain());
@@ -227,6 +234,9 @@ Status ArrayCommand::carry_out(const MemberSet& members, const Assembly& array, 
   for (const PlannedMember& m : job.metadata().members) {
     const Candidate& candidate = *array.members[m.member].candidate;
     TRY(added, access.add(members.origin(candidate), candidate.path, m.extents));
+  }
+  if (const auto method = job.zero_method()) {
+    TRY(chosen, access.zero_by(*method));
   }
   TRY(undo, open_undo(place, access));
   MetadataStages stages(access.members(), *undo);

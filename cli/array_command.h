@@ -4,7 +4,9 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "cli/command.h"
@@ -37,6 +39,10 @@ class ArrayJob {
   // The plan's keys that only this job has.
   virtual Json details() const = 0;
   virtual std::vector<Patch> metadata_after(const PlannedMember& member, const mdtool::Clock& clock) const = 0;
+  // What has to be known of the members' files before the plan is shown. Refused where they do not serve.
+  virtual Status look_at(const MemberSet&) { return Done{}; }
+  // How members are zeroed; none: they are not.
+  virtual std::optional<ZeroMethod> zero_method() const { return std::nullopt; }
   virtual Result<JobReport> run(MetadataStages& stages, const parity::Kernels& kernels, const mdtool::Clock& clock,
                                 const Run& how) const = 0;
 };
@@ -52,6 +58,7 @@ class ArrayCommand : public Command {
   virtual std::vector<std::string> force_names() const = 0;
   virtual Result<std::unique_ptr<ArrayJob>> plan(const Assembly& array) const = 0;
 
+  bool forces(std::string_view name) const;
   Forces forces() const;
 
  private:

@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-// mdtool bitmap: what write-intent bitmaps say, shown in words or drawn.
+// mdtool bitmap: the table of what can be done with write-intent bitmaps, and which options each of it takes.
 #include <algorithm>
-#include <filesystem>
+#include <array>
 
-#include "cli/bitmap_map.h"
-#include "cli/bitmap_report.h"
-#include "cli/command.h"
-#include "cli/members.h"
-#include "cli/output_file.h"
+#include "cli/bitmap_change.h"
+#include "cli/bitmap_check.h"
+#include "cli/bitmap_show.h"
+#include "cli/edit_command.h"
 
 namespace mdtool::cli {
 
@@ -15,159 +14,135 @@ namespace {
 
 constexpr const char* overwrite = "overwrite";
 
-// What was found on the members: their arrays' bitmaps, and files that are nothing but a bitmap.
-struct Found {
-  std::vector<Assembly> arrays;
-  std::vector<BitmapReport> reports;
+enum class Action : unsigned char { show, map, check, add, remove, convert, repair };
+
+struct ActionRow {
+  Action action;
+  std::string_view name;
+  bool edits;
+};
+constexpr std::array actions{
+    ActionRow{Action::show, "show", false},    ActionRow{Action::map, "map", false},
+    ActionRow{Action::check, "check", false},  ActionRow{Action::add, "add", true},
+    ActionRow{Action::remove, "remove", true}, ActionRow{Action::convert, "convert", true},
+    ActionRow{Action::repair, "repair", true},
 };
 
-class BitmapCommand final : public Command {
+// Options that only some actions take.
+struct OptionRow {
+  const char* name;
+  std::vector<Action> takers;
+};
+std::vector<OptionRow> option_rows() {
+  const std::vector<Action> drawing{Action::map};
+  const std::vector<Action> edits{Action::add, Action::remove, Action::convert, Action::repair};
+  const std::vector<Action> shapes{Action::add, Action::convert};
+  const std::vector<Action> files{Action::map, Action::add, Action::convert};
+  return {{"--copy", drawing},
+          {"--svg", drawing},
+          {"--force", files},
+          {"--dry-run", edits},
+          {"--yes", edits},
+          {"--undo", edits},
+          {"--with", edits},
+          {"--bitmap", shapes},
+          {"--bitmap-chunk", shapes},
+          {"--offset", shapes},
+          {"--from", {Action::convert}}};
+}
+
+const ActionRow* row_named(std::string_view name) {
+  const auto* const found =
+      std::find_if(actions.begin(), actions.end(), [&](const ActionRow& r) { return r.name == name; });
+  return found == actions.end() ? nullptr : found;
+}
+
+std::string_view name_of(Action action) {
+  return std::find_if(actions.begin(), actions.end(), [&](const ActionRow& r) { return r.action == action; })->name;
+}
+
+// "show, map or check"
+template <typename Rows, typename Name>
+std::string any_of_text(const Rows& rows, Name name) {
+  std::string text;
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    text += std::string(i == 0 ? "" : i + 1 == rows.size() ? " or " : ", ") + std::string(name(rows[i]));
+  }
+  return text;
+}
+
+class BitmapCommand final : public EditCommand {
  public:
   void set_up(Options& app) override {
-    app.add_option("action", arguments_, "show MEMBER..., or map MEMBER...").required();
-    add_uuid_option(app, uuid_);
-    app.add_option("--copy", copy_, "map: draw this member's own copy, not all copies together");
-    app.add_option("--svg", svg_, "map: write the picture to this file");
-    app.add_option("--force", forced_, "Override one check by its name").one_of({overwrite});
+    options_ = &app;
+    EditCommand::set_up(app);
+    app.add_option("--copy", drawing_.copy, "map: draw this member's own copy, not all copies together")
+        .type_name("MEMBER");
+    app.add_option("--svg", drawing_.svg, "map: write the picture to this file").type_name("FILE");
+    change_.add_to(app);
   }
 
-  Result<Outcome> run(const Surroundings&) override {
+  Result<Outcome> run(const Surroundings& around) override {
     TRY(understood, take_arguments());
-    TRY(uuid, parse_uuid_option(uuid_));
-    const MemberSet members = MemberSet::open(arguments_);
-    Outcome outcome;
-    const Found found = find(members, uuid, outcome);
-    outcome.document["action"] = action_;
-    outcome.document["arrays"] = Json::array();
-    outcome.document["files"] = Json::array();
-    const Status done = action_ == "show" ? show(found.reports, outcome) : map(found.reports, members, outcome);
-    if (!done) {
-      outcome.exit = exit_status::fine;  // the error's alone
-      outcome.error = done.error();
-    }
-    return outcome;
+    TRY(outcome, row_->edits ? EditCommand::run(around) : read(around));
+    outcome.document["action"] = row_->name;
+    return std::move(outcome);
+  }
+
+ protected:
+  void add_arguments(Options& app) override {
+    app.add_option("ACTION", arguments(),
+                   "show, map or check, which read; add, remove, convert or repair, which change; then the members")
+        .required();
+  }
+  std::string_view verb() const override { return verb_; }
+  std::vector<std::string> force_names() const override { return {overwrite}; }
+  OutputFile::Existing existing_file() const override {
+    return forces(overwrite) ? OutputFile::Existing::overwrite : OutputFile::Existing::refuse;
+  }
+
+  Result<EditPlan> plan(const MemberSet& members) const override {
+    TRY(array, this->array(members));
+    return row_->action == Action::add      ? added_bitmap(array, change_)
+           : row_->action == Action::remove ? removed_bitmap(array)
+           : row_->action == Action::repair ? repaired_bitmap(array)
+                                            : converted_bitmap(array, change_);
   }
 
  private:
+  // What to do; arguments() are the members from then on.
   Status take_arguments() {
-    action_ = arguments_[0];
-    arguments_.erase(arguments_.begin());
-    if (action_ != "show" && action_ != "map") {
-      return Error{ErrorKind::usage, "bitmap " + action_ + ": expected show or map"};
+    row_ = row_named(arguments().front());
+    if (row_ == nullptr) {
+      return Error{ErrorKind::usage, "bitmap " + arguments().front() + ": expected " +
+                                         any_of_text(actions, [](const ActionRow& row) { return row.name; })};
     }
-    if (arguments_.empty()) {
-      return Error{ErrorKind::usage, "bitmap " + action_ + ": which members?"};
-    }
-    if (action_ == "show" && (!copy_.empty() || !svg_.empty())) {
-      return Error{ErrorKind::usage, "bitmap show draws nothing: --copy and --svg are for bitmap map"};
-    }
-    return Done{};
-  }
-
-  // Fills findings and exit status; the reports point into the result's arrays.
-  static Found find(const MemberSet& members, const std::optional<Uuid>& uuid, Outcome& outcome) {
-    Found found{arrays_of(members, {}, uuid), {}};
-    outcome.findings = findings_of(members, found.arrays);
-    std::erase_if(outcome.findings, [](const LocatedFinding& f) { return f.finding.id == "no-superblock"; });
-    outcome.exit = members.all_read() ? exit_status::fine : exit_status::operational;
-    for (const Assembly& array : found.arrays) {
-      found.reports.push_back(report_of(array));
-    }
-    for (const Candidate& candidate : members.candidates()) {
-      if (candidate.chosen() != nullptr) {
-        continue;
-      }
-      if (auto report = report_of_file(candidate)) {
-        found.reports.push_back(std::move(*report));
-      } else {
-        outcome.findings.push_back(
-            {candidate.path,
-             {Severity::problem, "no-bitmap", "", "neither an md superblock nor a bitmap is on it", Effect::none}});
+    verb_ = "bitmap " + std::string(row_->name);
+    arguments().erase(arguments().begin());
+    for (const OptionRow& option : option_rows()) {
+      const bool taken = std::find(option.takers.begin(), option.takers.end(), row_->action) != option.takers.end();
+      if (!taken && options_->given(option.name)) {
+        return Error{ErrorKind::usage,
+                     verb_ + ": " + option.name + " is for bitmap " + any_of_text(option.takers, name_of)};
       }
     }
-    outcome.exit |= found.reports.empty() ? exit_status::uncorrected : exit_status::fine;
-    for (const BitmapReport& report : found.reports) {
-      outcome.exit |= exit_status_of(report);
-    }
-    return found;
+    return arguments().empty() ? Status(Error{ErrorKind::usage, verb_ + ": which members?"}) : Status(Done{});
   }
 
-  static Json& place_of(const BitmapReport& report, Outcome& outcome) {
-    Json& list = outcome.document[report.array == nullptr ? "files" : "arrays"];
-    list.push_back(json_of(report));
-    return list.back();
+  Result<Outcome> read(const Surroundings& around) {
+    TRY(uuid, wanted_uuid());
+    drawing_.existing = existing_file();
+    const MemberSet members = MemberSet::open(arguments());
+    return row_->action == Action::show  ? show_bitmaps(members, uuid)
+           : row_->action == Action::map ? draw_bitmaps(members, uuid, drawing_)
+                                         : check_bitmap(members, uuid, around);
   }
 
-  static Status show(std::span<const BitmapReport> reports, Outcome& outcome) {
-    for (const BitmapReport& report : reports) {
-      place_of(report, outcome);
-      outcome.text += (outcome.text.empty() ? "" : "\n") + report_text(report);
-    }
-    return Done{};
-  }
-
-  Status map(std::span<const BitmapReport> reports, const MemberSet& members, Outcome& outcome) const {
-    outcome.document["copy"] = copy_.empty() ? Json(nullptr) : Json(copy_);
-    outcome.document["svg"] = svg_.empty() ? Json(nullptr) : Json(svg_);
-    if (reports.size() != 1 && (!copy_.empty() || !svg_.empty())) {
-      return Error{ErrorKind::usage, "--copy and --svg draw one bitmap, here are " + std::to_string(reports.size()) +
-                                         "; --uuid picks an array"};
-    }
-    for (const BitmapReport& report : reports) {
-      Json& json = place_of(report, outcome);
-      if (report.view.trust == Trust::absent) {
-        outcome.text += report_text(report);
-        continue;
-      }
-      TRY(copy, copy_in(report));
-      auto picture = picture_of(report, copy);
-      if (!picture && svg_.empty() && copy == nullptr) {
-        outcome.text += report_text(report);  // which says why there is nothing to draw
-        continue;
-      }
-      if (!picture) {
-        return std::move(picture).error();
-      }
-      json["ranges"] = ranges_json(*picture);
-      json["ranges_left_out"] = ranges_left_out(*picture);
-      outcome.text += (outcome.text.empty() ? "" : "\n") + map_text(*picture, terminal_charset());
-      if (!svg_.empty()) {
-        TRY(written, write_svg(map_svg(*picture), members));
-      }
-    }
-    return Done{};
-  }
-
-  // Null: all of them together.
-  Result<const MemberBitmap*> copy_in(const BitmapReport& report) const {
-    if (copy_.empty()) {
-      return static_cast<const MemberBitmap*>(nullptr);
-    }
-    for (const MemberBitmap& copy : report.copies) {
-      if (report.array->members[copy.member].candidate->path == copy_) {
-        return &copy;
-      }
-    }
-    return Error{ErrorKind::usage, copy_ + ": is none of the members that have a copy of the bitmap"};
-  }
-
-  Status write_svg(const std::string& svg, const MemberSet& members) const {
-    std::error_code ignored;
-    if (std::filesystem::exists(svg_, ignored) && !std::filesystem::is_regular_file(svg_, ignored)) {
-      return Error{ErrorKind::refused, svg_ + ": exists and is no file; nothing was written"};
-    }
-    const auto existing = forced_.empty() ? OutputFile::Existing::refuse : OutputFile::Existing::overwrite;
-    TRY(file, OutputFile::create(svg_, svg.size(), existing, members));
-    TRY(written, file.write(0, std::as_bytes(std::span(svg))));
-    return file.finish();
-  }
-
-  std::vector<std::string> arguments_;  // the members, once the action was taken
-  std::string action_;
-  std::string uuid_;
-  std::string copy_;
-  std::string svg_;
-  std::vector<std::string> forced_;
+  const Options* options_ = nullptr;
+  const ActionRow* row_ = nullptr;
+  std::string verb_;
+  Drawing drawing_;
+  BitmapChangeOptions change_;
 };
 
 }  // namespace

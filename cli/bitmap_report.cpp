@@ -16,6 +16,8 @@ constexpr std::size_t ranges_listed = 65536;      // in JSON, of a picture
 constexpr std::size_t differences_listed = 4096;  // in JSON, of a copy
 constexpr std::size_t differences_shown = 5;      // in text, of a copy
 constexpr std::int32_t level_raid10 = 10;
+constexpr std::int32_t level_raid4 = 4;
+constexpr std::int32_t level_raid6 = 6;
 
 std::string_view format_word(bitmap::Kind kind) {
   return kind == bitmap::Kind::classic ? "classic" : kind == bitmap::Kind::lockless ? "lockless" : "unknown";
@@ -231,6 +233,13 @@ std::string content_text(const BitmapReport& report, const ChunkMarks& marks) {
   return text + labelled("copies", differing == 0 ? "say the same" : "differ in " + chunks_text(differing));
 }
 
+// What Linux 7.2 leaves behind now and then: md-llbitmap.c.
+std::string promises_text(const Assembly* array) {
+  const bool parity = array != nullptr && array->array().level >= level_raid4 && array->array().level <= level_raid6;
+  return std::string("clean, clean_unwritten and unwritten are the kernel's word, which has known holes") +
+         (parity ? ": mdtool bitmap check looks" : "");
+}
+
 std::string title_text(const BitmapReport& report) {
   if (report.array == nullptr) {
     return printable(report.file, terminal_charset()) + ": a bitmap file\n";
@@ -305,6 +314,9 @@ std::string report_text(const BitmapReport& report) {
   }
   if (const auto marks = ChunkMarks::of(view)) {
     text += content_text(report, *marks);
+  }
+  if (view.kind == bitmap::Kind::lockless) {
+    text += labelled("promises", promises_text(report.array));
   }
   return text + copies_text(report) + cures_text(view);
 }

@@ -89,6 +89,8 @@ std::unique_ptr<Command> make_stop();
 std::unique_ptr<Command> make_resync();
 std::unique_ptr<Command> make_build_parity();
 std::unique_ptr<Command> make_recover();
+std::unique_ptr<Command> make_create();
+std::unique_ptr<Command> make_zero_init();
 std::unique_ptr<Command> make_bitmap();
 std::unique_ptr<Command> make_set();
 std::unique_ptr<Command> make_add();

@@ -15,6 +15,8 @@ std::span<const CommandRow> commands() {
       CommandRow{"resync", "Bring parity in step where the bitmap or an unclean stop says so", make_resync},
       CommandRow{"build-parity", "Build parity ahead of the first write to a region", make_build_parity},
       CommandRow{"recover", "Fill members that are being rebuilt, whole or as the bitmap says", make_recover},
+      CommandRow{"create", "Make a new array on files or devices", make_create},
+      CommandRow{"zero-init", "Zero all data of a new array, so that its parity is right", make_zero_init},
       CommandRow{"bitmap", "Show, draw, check, add, remove, convert or repair a bitmap", make_bitmap},
       CommandRow{"set", "Change superblock fields, slots, and what mdadm calls updates", make_set},
       CommandRow{"add", "Make a device a member: a spare, or the holder of a slot", make_add},

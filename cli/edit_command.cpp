@@ -6,9 +6,11 @@
 #include "cli/output_json.h"
 #include "cli/output_text.h"
 #include "cli/plan_text.h"
+#include "cli/watched_run.h"
 #include "cli/with_plans.h"
 #include "libraid/assemble/shell_word.h"
 #include "libraid/edit/apply_plan.h"
+#include "libraid/engine/zero.h"
 
 namespace mdtool::cli {
 
@@ -23,16 +25,63 @@ Json arrays_json(const PlanOutlook& outlook) {
   return all;
 }
 
+// An interruption is seen, and progress told, this often.
+constexpr Sectors zeroed_at_once = Sectors::from_bytes(std::uint64_t{64} << 20);
+
+std::uint64_t bytes_of(std::span<const ZeroedRange> ranges) {
+  std::uint64_t bytes = 0;
+  for (const ZeroedRange& range : ranges) {
+    bytes += range.length_bytes;
+  }
+  return bytes;
+}
+
+// Step by step; afterwards samples past the cache tell whether the device kept its word.
+Status zero(const WritableMember& member, const ZeroedRange& range, const Run& run, mdtool::Progress& progress) {
+  Zeroing zeroing({{member.path, member.device, member.past_cache, range.offset_bytes}});
+  const SectorRange all{Sectors(0), Sectors::from_bytes(range.length_bytes)};
+  for (Sectors at; at < all.count; at += zeroed_at_once) {
+    if (run.stop.stop_requested()) {
+      return Error{ErrorKind::interrupted, "interrupted while zeroing"};
+    }
+    const SectorRange step{at, std::min(zeroed_at_once, all.count - at)};
+    TRY(zeroed, zeroing.zero(step));
+    progress.done_bytes += step.count.bytes();
+    run.progress(progress);
+  }
+  TRY(flushed, zeroing.flush());
+  return zeroing.verify_samples(std::span(&all, 1), Sampling::thorough);
+}
+
+// What the plan replaced, as it was. True where all of it is on the members again.
+bool put_back(const EditPlan& plan, std::span<const WritableMember> members) {
+  bool all_back = true;
+  for (auto stage = plan.stages.rbegin(); stage != plan.stages.rend(); ++stage) {
+    for (auto patch = stage->rbegin(); patch != stage->rend(); ++patch) {
+      const WritableMember& member = members[patch->member];
+      const auto there = read_bytes(*member.past_cache, patch->offset_bytes, patch->before.size());
+      const bool untouched = there && *there == patch->before;
+      all_back &= untouched ||
+                  member.device->write_verified(patch->offset_bytes, patch->before, *member.past_cache).has_value();
+    }
+  }
+  return all_back;
+}
+
 }  // namespace
 
 void EditCommand::add_arguments(Options& app) {
   app.add_option("MEMBER", arguments_, "Devices, images, file@offset+size, directories").required();
 }
 
+void EditCommand::add_uuid(Options& app) {
+  add_uuid_option(app, uuid_);
+}
+
 void EditCommand::set_up(Options& app) {
   add_arguments(app);
-  add_uuid_option(app, uuid_);
-  app.add_flag("-n,--dry-run", dry_run_, "Print the plan and write nothing");
+  add_uuid(app);
+  app.add_flag(dry_run_names(), dry_run_, "Print the plan and write nothing");
   app.add_flag("-y,--yes", yes_, "Do not ask");
   add_with_option(app, with_);
   undo_.add_to(app);
@@ -89,9 +138,10 @@ Result<Outcome> EditCommand::run(const Surroundings& around) {
   if (!with_.empty() && !dry_run_) {
     return Error{ErrorKind::usage, "--with is for --dry-run: a plan made above another cannot be written before it"};
   }
-  MemberSet members = MemberSet::open(arguments_);
+  MemberSet members = MemberSet::open(member_arguments(), partitions());
   const auto tried = try_with(members, with_);
   LocatedFindings findings = findings_of(members, arrays_of(members, {}, uuid));
+  std::erase_if(findings, [this](const LocatedFinding& f) { return !worth_telling(f); });
   auto made = tried ? planned(members) : Result<Planned>(tried.error());
   if (!made) {
     Outcome outcome;
@@ -103,7 +153,7 @@ Result<Outcome> EditCommand::run(const Surroundings& around) {
   if (made->plan.nothing_to_do()) {
     outcome.text = std::string(verb()) + ": nothing to do; nothing was written\n" + next_text(made->plan);
   } else if (dry_run_) {
-    outcome.text = plan_text(made->plan, made->members, made->outlook) + try_text(arguments_);
+    outcome.text = text_of(*made);
   } else if (auto done = carry_out(members, *made, around, outcome); !done) {
     outcome.error = std::move(done).error();
   }
@@ -120,7 +170,29 @@ Result<EditCommand::Planned> EditCommand::planned(const MemberSet& members) cons
   for (const Candidate* candidate : plan.members) {
     of_plan.push_back(plan_member(members, *candidate));
   }
-  return Planned{std::move(plan), std::move(of_plan), std::move(outlook)};
+  TRY(zeroing, look_at_zeroing(members, plan));
+  TRY(file_checked, check_file(members, plan));
+  const std::vector<std::string> how = zeroing_steps(zeroing);
+  plan.steps.insert(plan.steps.end(), how.begin(), how.end());
+  return Planned{std::move(plan), std::move(of_plan), std::move(outlook), std::move(zeroing)};
+}
+
+Result<std::vector<MemberZeroing>> EditCommand::look_at_zeroing(const MemberSet& members, const EditPlan& plan) const {
+  const Zeroes how = zeroes();
+  std::vector<MemberZeroing> all;
+  for (const ZeroedRange& range : plan.zeroed) {
+    const Candidate& candidate = *plan.members[range.member];
+    TRY(one, cli::look_at_zeroing(candidate.path, members.origin(candidate), how.method));
+    all.push_back(std::move(one));
+  }
+  if (how.slow == Zeroes::Slow::refused) {
+    TRY(fast, refuse_slow(all, how.slow_allowed_by));
+  }
+  return all;
+}
+
+std::string EditCommand::text_of(const Planned& planned) const {
+  return plan_text(planned.plan, planned.members, planned.outlook) + try_text(member_arguments());
 }
 
 Outcome EditCommand::first_outcome(LocatedFindings findings, const Planned& planned) const {
@@ -132,8 +204,10 @@ Outcome EditCommand::first_outcome(LocatedFindings findings, const Planned& plan
   outcome.document["arrays"] = arrays_json(planned.outlook);
   outcome.document["dry_run"] = dry_run_;
   outcome.document["plan"] = plan_json(planned.plan, planned.members);
+  outcome.document["plan"]["zeroing"] = zeroing_json(planned.zeroing);
   outcome.document["written"] = false;
   outcome.document["undo_file"] = nullptr;
+  outcome.document.update(details(planned.plan, planned.outlook));
   return outcome;
 }
 
@@ -142,9 +216,7 @@ Status EditCommand::carry_out(const MemberSet& members, const Planned& planned, 
   TRY(place, undo_.choose());
   outcome.findings.insert(outcome.findings.end(), place.findings.begin(), place.findings.end());
   if (!yes_) {
-    TRY(confirmed,
-        around.confirm(plan_question(
-            outcome.findings, plan_text(planned.plan, planned.members, planned.outlook) + try_text(arguments_))));
+    TRY(confirmed, around.confirm(plan_question(outcome.findings, text_of(planned))));
   }
   WriteAccess access;
   for (std::size_t i = 0; i < planned.plan.members.size(); ++i) {
@@ -152,6 +224,10 @@ Status EditCommand::carry_out(const MemberSet& members, const Planned& planned, 
     TRY(added, access.add(members.origin(candidate), candidate.path, planned_extents(planned.plan, i)));
   }
   TRY(undo, open_undo(place, access));
+  if (auto prepared = prepare(members, planned.plan, access, around, outcome); !prepared) {
+    remove_undo_if_empty(*undo);
+    return prepared;
+  }
   TRY(applied, apply(planned.plan, access, *undo, outcome));
   outcome.text = std::string(verb()) + ": done, " + std::to_string(planned.members.size()) +
                  (planned.members.size() == 1 ? " member" : " members") + " written\n" + outlook_text(planned.outlook);
@@ -161,6 +237,37 @@ Status EditCommand::carry_out(const MemberSet& members, const Planned& planned, 
   }
   outcome.text += next_text(planned.plan);
   return Done{};
+}
+
+// Refused before anything is zeroed; made only then, so that what stops before leaves no file.
+Status EditCommand::check_file(const MemberSet& members, const EditPlan& plan) const {
+  return plan.file ? OutputFile::check(plan.file->path, existing_file(), members) : Status(Done{});
+}
+
+Status EditCommand::write_file(const MemberSet& members, const EditPlan& plan) const {
+  TRY(file, OutputFile::create(plan.file->path, plan.file->content.size(), existing_file(), members));
+  TRY(written, file.write(0, plan.file->content));
+  return file.finish();
+}
+
+// What comes before the first stage: zeroes, and the file.
+Status EditCommand::prepare(const MemberSet& members, const EditPlan& plan, WriteAccess& access,
+                            const Surroundings& around, Outcome& outcome) const {
+  for (std::size_t i = 0; i < plan.members.size(); ++i) {
+    const WritableMember& member = access.members()[i];
+    TRY(same, still_as_planned(plan, i, *member.past_cache).in(member.path));
+  }
+  if (!plan.zeroed.empty()) {
+    TRY(chosen, access.zero_by(zeroes().method));
+    mdtool::Progress progress{0, bytes_of(plan.zeroed)};
+    const WatchedRun watched(around, std::string(verb()), progress.total_bytes);
+    outcome.document["written"] = true;
+    for (const ZeroedRange& range : plan.zeroed) {
+      TRY(zeroed, zero(access.members()[range.member], range, watched.run(), progress)
+                      .in("members may be partly zeroed, and nothing else was written"));
+    }
+  }
+  return plan.file ? write_file(members, plan) : Status(Done{});
 }
 
 Status EditCommand::apply(const EditPlan& plan, WriteAccess& access, UndoSink& undo, Outcome& outcome) const {
@@ -174,6 +281,15 @@ Status EditCommand::apply(const EditPlan& plan, WriteAccess& access, UndoSink& u
     return std::move(applied).in("nothing was written");
   }
   outcome.document["written"] = true;
+  if (!applied && after_failure() == AfterFailure::put_back && put_back(plan, access.members())) {
+    remove_undo(undo);
+    if (plan.file && existing_file() == OutputFile::Existing::refuse) {
+      std::remove(plan.file->path.c_str());
+    }
+    outcome.document["undo_file"] = nullptr;
+    outcome.document["written"] = !plan.zeroed.empty();
+    return std::move(applied).in("all metadata that was written is as it was before");
+  }
   if (!applied) {
     return std::move(applied).in(
         "members may be partly written; the same command again finishes it" +

@@ -88,8 +88,9 @@ Result<std::vector<std::string>> files_in(const std::string& directory) {
 
 }  // namespace
 
-MemberSet MemberSet::open(std::span<const std::string> arguments) {
+MemberSet MemberSet::open(std::span<const std::string> arguments, Partitions partitions) {
   MemberSet members;
+  members.partitions_ = partitions;
   for (const std::string& argument : arguments) {
     members.add(argument);
   }
@@ -261,7 +262,8 @@ bool MemberSet::keep_with_partitions(std::size_t index, const std::string& path,
     return false;
   }
   std::vector<Origin> origins;
-  std::vector<Candidate> inside = inspect_partitions(opened, origins);
+  std::vector<Candidate> inside =
+      partitions_ == Partitions::ignored ? std::vector<Candidate>() : inspect_partitions(opened, origins);
   const bool on_whole = candidate->chosen() != nullptr;
   if (on_whole || (inside.empty() && named_by == NamedBy::argument)) {
     keep(std::move(*candidate), whole);

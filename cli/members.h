@@ -29,8 +29,10 @@ struct Origin {
 
 class MemberSet {
  public:
+  // Whether partitions inside of what is named are members, too, or it is taken as a whole.
+  enum class Partitions { followed, ignored };
   // Never fails: what cannot be opened or read is a finding, and all_read() is false.
-  static MemberSet open(std::span<const std::string> arguments);
+  static MemberSet open(std::span<const std::string> arguments, Partitions partitions = Partitions::followed);
 
   // From now on the members are as the plan would leave them: in memory only. `name` is the plan's, for a note. What
   // pointed at candidates(), as the plan did, points there no more.
@@ -74,6 +76,7 @@ class MemberSet {
   std::vector<std::unique_ptr<PatchedSource>> tried_;  // above what is opened, and above each other
   std::vector<Candidate> candidates_;
   std::vector<Origin> origins_;  // of the candidates, by index
+  Partitions partitions_ = Partitions::followed;
   LocatedFindings findings_;
   std::optional<Error> first_failure_;
 };

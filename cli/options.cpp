@@ -74,6 +74,10 @@ std::string Options::help() const {
   return app_->help();
 }
 
+bool Options::given(const std::string& name) const {
+  return app_->count(name) != 0;
+}
+
 Result<Options::Parsed> Options::parse(std::vector<std::string> arguments) {
   for (CLI::Option* option : app_->get_options()) {
     option->allow_extra_args(option->get_positional());

@@ -53,6 +53,8 @@ class Options {
   enum class Parsed { done, help_wanted };
   // Usage error where the arguments do not fit.
   Result<Parsed> parse(std::vector<std::string> arguments);
+  // Once parsed: whether the option of this name ("--dry-run") was on the command line, by any of its names.
+  bool given(const std::string& name) const;
 
  private:
   std::unique_ptr<CLI::App> app_;

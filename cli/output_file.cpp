@@ -54,6 +54,11 @@ Status make_size(const std::string& path, const Descriptor& fd, bool device, std
 
 }  // namespace
 
+Status OutputFile::check(const std::string& path, Existing existing, const MemberSet& members) {
+  struct stat status {};
+  return ::stat(path.c_str(), &status) == 0 ? check_existing(path, status, existing, members) : Status(Done{});
+}
+
 Result<OutputFile> OutputFile::create(const std::string& path, std::uint64_t size_bytes, Existing existing,
                                       const MemberSet& members) {
   struct stat before {};

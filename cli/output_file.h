@@ -20,6 +20,9 @@ class OutputFile {
   static Result<OutputFile> create(const std::string& path, std::uint64_t size_bytes, Existing existing,
                                    const MemberSet& members);
 
+  // Whether create() would refuse what is there, without touching it.
+  static Status check(const std::string& path, Existing existing, const MemberSet& members);
+
   // Skips zeroes where the file has a hole already; returns the bytes that were written.
   Result<std::uint64_t> write(std::uint64_t offset_bytes, std::span<const std::byte> bytes);
   // Everything is durable when it returns.

@@ -194,6 +194,28 @@ Result<std::vector<PlanMember>> members_from(const ReadJson& plan) {
   return members;
 }
 
+// Plans that were made before there were any have no such list.
+Result<std::vector<ZeroedRange>> zeroed_from(const ReadJson& plan, std::span<const PlanMember> members) {
+  std::vector<ZeroedRange> zeroed;
+  if (find(plan, "zeroed") == nullptr) {
+    return zeroed;
+  }
+  TRY(list, list_in(plan, "zeroed"));
+  if (list->size() > most_members) {
+    return shape_error("it zeroes " + std::to_string(list->size()) + " ranges");
+  }
+  for (const ReadJson& json : *list) {
+    TRY(member, number_in(json, "member"));
+    TRY(offset, number_in(json, "offset_bytes"));
+    TRY(length, number_in(json, "length_bytes"));
+    if (member >= members.size() || !fits(offset, length, members[member].size_bytes)) {
+      return shape_error("it zeroes what is on none of its members");
+    }
+    zeroed.push_back({member, offset, length});
+  }
+  return zeroed;
+}
+
 Result<std::vector<EditStage>> stages_from(const ReadJson& plan, std::span<const PlanMember> members) {
   TRY(list, list_in(plan, "stages"));
   std::vector<EditStage> stages;
@@ -226,6 +248,13 @@ ordered_json plan_json(const EditPlan& plan, std::span<const PlanMember> members
   for (const PlanMember& member : members) {
     json["members"].push_back(member_json(member));
   }
+  json["zeroed"] = ordered_json::array();
+  for (const ZeroedRange& range : plan.zeroed) {
+    json["zeroed"].push_back(
+        {{"member", range.member}, {"offset_bytes", range.offset_bytes}, {"length_bytes", range.length_bytes}});
+  }
+  json["file"] = plan.file ? ordered_json{{"path", plan.file->path}, {"length_bytes", plan.file->content.size()}}
+                           : ordered_json(nullptr);
   json["stages"] = ordered_json::array();
   for (const EditStage& stage : plan.stages) {
     ordered_json patches = ordered_json::array();
@@ -258,11 +287,13 @@ Result<PlanFile> parse_plan(std::string_view document) {
   }
   PlanFile file;
   TRY(members, members_from(*plan));
+  TRY(zeroed, zeroed_from(*plan, members));
   TRY(stages, stages_from(*plan, members));
   TRY(steps, texts_in(*plan, "steps"));
   TRY(costs, texts_in(*plan, "costs"));
   TRY(next, texts_in(*plan, "next"));
   file.members = std::move(members);
+  file.edit.zeroed = std::move(zeroed);
   file.edit.stages = std::move(stages);
   file.edit.steps = std::move(steps);
   file.edit.costs = std::move(costs);

@@ -36,6 +36,7 @@ struct PlanFile {
 constexpr std::size_t largest_plan_bytes = std::size_t{64} << 20;
 
 // `members` are those of the plan, in its order.
+// A file of the plan is named only: a trial leaves it out.
 nlohmann::ordered_json plan_json(const EditPlan& plan, std::span<const PlanMember> members);
 
 // The document of a dry run. Every patch lies within its member, and is as long before as after.

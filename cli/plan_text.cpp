@@ -4,6 +4,7 @@
 #include <sys/sysmacros.h>
 
 #include <algorithm>
+#include <iterator>
 
 #include "cli/output_text.h"
 #include "libraid/assemble/shell_word.h"
@@ -28,15 +29,36 @@ std::string value_text(const Field& field) {
   return text.empty() ? "-" : text;
 }
 
-std::string fields_text(const std::vector<FieldChange>& fields) {
+bool is_nothing(const Field& field) {
+  const bool is_role = field.name.starts_with("dev_roles");
+  if (const auto* number = std::get_if<std::uint64_t>(&field.value)) {
+    return is_role ? *number == role_spare : *number == 0 && field.name != "resync_offset";
+  }
+  if (const auto* number = std::get_if<std::int64_t>(&field.value)) {
+    return *number == 0;
+  }
+  return std::get<std::string>(field.value).find_first_not_of('0') == std::string::npos;
+}
+
+// Of a structure where there was none, what is zero or free says nothing to people.
+std::vector<FieldChange> telling(const std::vector<FieldChange>& fields) {
+  std::vector<FieldChange> all;
+  std::copy_if(fields.begin(), fields.end(), std::back_inserter(all), [](const FieldChange& change) {
+    return !field_text(change.before).empty() || !is_nothing(change.after);
+  });
+  return all;
+}
+
+std::string fields_text(const std::vector<FieldChange>& every_field) {
   std::vector<std::vector<std::string>> rows;
+  const std::vector<FieldChange> fields = telling(every_field);
   for (const FieldChange& change : std::span(fields).first(std::min(fields.size(), fields_shown))) {
     rows.push_back(
         {printable(change.after.name, terminal_charset()), value_text(change.before), "->", value_text(change.after)});
   }
   std::string text = table(rows, 6);
-  if (fields.size() > fields_shown) {
-    text += "      and " + std::to_string(fields.size() - fields_shown) + " fields more (--json lists them all)\n";
+  if (rows.size() < every_field.size()) {
+    text += "      and " + std::to_string(every_field.size() - rows.size()) + " fields more (--json lists them all)\n";
   }
   return text;
 }
@@ -66,6 +88,25 @@ std::string patches_text(const EditPlan& plan, std::size_t member) {
     }
   }
   return text;
+}
+
+std::string zeroed_text(const EditPlan& plan, std::size_t member) {
+  std::string text;
+  for (const ZeroedRange& range : plan.zeroed) {
+    if (range.member == member) {
+      text += folded("ZEROES from byte " + std::to_string(range.offset_bytes) + " on (" +
+                         std::to_string(range.length_bytes) + " bytes): what is there is lost, no undo file has it",
+                     6, "    ");
+    }
+  }
+  return text;
+}
+
+std::string file_text(const std::optional<PlannedFile>& file) {
+  return file ? folded(printable(file->path, terminal_charset()) + ": a file of " +
+                           std::to_string(file->content.size()) + " bytes",
+                       4, "  ")
+              : "";
 }
 
 std::string change_text(const ArrayChange& change) {
@@ -110,9 +151,9 @@ std::string next_text(const EditPlan& plan) {
 std::string plan_text(const EditPlan& plan, std::span<const PlanMember> members, const PlanOutlook& outlook) {
   std::string text = list_text("Plan", plan.steps) + list_text("What it costs", plan.costs) + "To be written:\n";
   for (std::size_t i = 0; i < members.size(); ++i) {
-    text += member_text(members[i]) + patches_text(plan, i);
+    text += member_text(members[i]) + zeroed_text(plan, i) + patches_text(plan, i);
   }
-  return text + outlook_text(outlook) + next_text(plan);
+  return text + file_text(plan.file) + outlook_text(outlook) + next_text(plan);
 }
 
 }  // namespace mdtool::cli

@@ -79,6 +79,13 @@ Status WriteAccess::add(const Origin& origin, const std::string& path, std::vect
   return Done{};
 }
 
+Status WriteAccess::zero_by(ZeroMethod wanted) {
+  for (const auto& file : files_) {
+    TRY(chosen, mdtool::zero_by(*file->device, wanted));
+  }
+  return Done{};
+}
+
 std::vector<FileIdentity> WriteAccess::identities() const {
   std::vector<FileIdentity> all;
   for (const auto& file : files_) {

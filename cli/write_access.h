@@ -14,6 +14,7 @@
 #include "libraid/io/file.h"
 #include "libraid/io/slice.h"
 #include "libraid/io/undo_file.h"
+#include "libraid/io/zeroing.h"
 
 namespace mdtool::cli {
 
@@ -22,6 +23,8 @@ class WriteAccess {
   // Opens the file once, however many members are in it. Fails (refused) where it is in use or is no longer what it
   // was.
   Status add(const Origin& origin, const std::string& path, std::vector<PlannedExtent> extents);
+  // From now on this is how all of them are zeroed, each as zero_ability() said of it.
+  Status zero_by(ZeroMethod wanted);
 
   const std::vector<WritableMember>& members() const { return members_; }
   // By what an undo file finds them again.

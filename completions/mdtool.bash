@@ -10,7 +10,9 @@ _mdtool_options() {
     stop) echo "$shared --force" ;;
     resync | recover) echo "$shared --uuid --bitmap --dry-run --yes --undo --force" ;;
     build-parity) echo "$shared --uuid --bitmap --dry-run --yes --undo --state --all" ;;
-    bitmap) echo "$shared --uuid --copy --svg --force" ;;
+    create) echo "$shared --level --raid-devices --spare-devices --chunk --layout --size --data-offset --metadata --bitmap --bitmap-chunk --consistency-policy --name --homehost --uuid --assume-clean --write-zeroes --seed --dry-run --yes --undo --with --force" ;;
+    zero-init) echo "$shared --uuid --bitmap --dry-run --yes --undo --method --state --force" ;;
+    bitmap) echo "$shared $edit --copy --svg --bitmap --bitmap-chunk --offset --from --force" ;;
     set) echo "$shared $edit --field --name --homehost --new-uuid --slot --update --bad-blocks --target --force" ;;
     add) echo "$shared $edit --target --slot --force" ;;
     remove) echo "$shared $edit --target" ;;
@@ -28,7 +30,14 @@ _mdtool_values() {
     *:--progress) echo "auto json none" ;;
     examine:--bitmap) echo "internal lockless none" ;;
     assemble:--bitmap) ;; # a file, too
+    create:--bitmap) echo "none internal lockless" ;; # a file, too
     *:--bitmap) echo "internal lockless" ;;
+    create:--level) echo "linear 0 1 4 5 6 10" ;;
+    create:--metadata | erase:--metadata) echo "0.90 1.0 1.1 1.2" ;;
+    create:--consistency-policy) echo "resync bitmap ppl" ;;
+    create:--write-zeroes | zero-init:--method) echo "auto zeroout unmap write" ;;
+    create:--force) echo "old-content overwrite slow" ;;
+    zero-init:--force) echo "data slow" ;;
     assemble:--force) echo "dirty-degraded ignore-journal lazy-recovery" ;;
     copy:--force) echo "ignore-journal lazy-recovery overwrite" ;;
     stop:--force) echo "in-use" ;;
@@ -36,9 +45,9 @@ _mdtool_values() {
     recover:--force) echo "dirty-degraded" ;;
     overlay:--force) echo "unfinished-commit" ;;
     overlay:overlay) echo "show discard commit" ;;
-    bitmap:bitmap) echo "show map" ;;
+    bitmap:bitmap) echo "show map check add remove convert repair" ;;
     bitmap:--force | dump:--force) echo "overwrite" ;;
-    build-parity:--state) echo "auto clean-unwritten clean" ;;
+    build-parity:--state | zero-init:--state) echo "auto clean-unwritten clean" ;;
     set:--update) echo "name homehost uuid resync devicesize no-bitmap bbl no-bbl force-no-bbl no-ppl super-minor byteorder metadata summaries layout-original layout-alternate layout-unspecified" ;;
     set:--bad-blocks) echo "show clear" ;;
     set:--force) echo "one-member meaning events checksum unbuilt-parity log" ;;
@@ -47,7 +56,6 @@ _mdtool_values() {
     re-add:--force) echo "slot-history bitmap" ;;
     force:--force) echo "split-brain stale-content" ;;
     erase:--force) echo "last-members" ;;
-    erase:--metadata) echo "0.90 1.0 1.1 1.2" ;;
     restore:--force) echo "anonymized" ;;
   esac
 }
@@ -55,7 +63,7 @@ _mdtool_values() {
 _mdtool() {
   local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} words
   if [ "$COMP_CWORD" -eq 1 ]; then
-    words="examine assemble copy stop resync build-parity recover bitmap set add remove fail re-add force erase overlay dump restore undo --help --version"
+    words="examine assemble copy stop resync build-parity recover create zero-init bitmap set add remove fail re-add force erase overlay dump restore undo --help --version"
   elif [[ $current == -* ]]; then
     words=$(_mdtool_options "${COMP_WORDS[1]}")
   else

@@ -10,6 +10,7 @@ import json
 import os
 import pathlib
 import shutil
+import signal
 import struct
 import subprocess
 import sys
@@ -20,9 +21,10 @@ import xml.etree.ElementTree
 import jsonschema
 
 MDTOOL, SOURCE = sys.argv[1], pathlib.Path(sys.argv[2])
-FINE, ATTENTION, UNCORRECTED, OPERATIONAL, USAGE, REFUSED = 0, 2, 4, 8, 16, 64
+FINE, CORRECTED, ATTENTION, UNCORRECTED, OPERATIONAL, USAGE, INTERRUPTED, REFUSED = 0, 1, 2, 4, 8, 16, 32, 64
 BITMAP_AT = 8192  # on the members of the 1.2 fixtures
 STATES_AT = BITMAP_AT + 1024
+DATA_AT = 1 << 20
 MIXED = "1.2-raid5-4-lockless-mixed-crash"
 HEADER_FIELDS = {"magic": 0, "version": 4, "uuid": 8, "events": 24, "events_cleared": 32, "sync_size": 40, "state": 48,
                  "chunksize": 52, "daemon_sleep": 56, "write_behind": 60, "sectors_reserved": 64, "nodes": 68}
@@ -211,6 +213,178 @@ class Bitmap(unittest.TestCase):
             self.assertFalse(svg.exists())
         document = self.document("map", other, *members, status=ATTENTION)
         self.assertEqual((len(document["arrays"]), len(document["files"])), (1, 1))
+
+    def test_options_belong_to_actions(self):
+        members = self.fixture(MIXED)
+        before = [digest(member) for member in members]
+        for arguments, words in [(["show", "--dry-run"], "--dry-run is for bitmap add, remove, convert or repair"),
+                                 (["check", "--yes"], "--yes is for"), (["map", "--undo=none"], "--undo is for"),
+                                 (["show", "--bitmap=lockless"], "--bitmap is for bitmap add or convert"),
+                                 (["remove", "--bitmap=none"], "--bitmap is for bitmap add or convert"),
+                                 (["repair", "--bitmap-chunk=64"], "--bitmap-chunk is for bitmap add or convert"),
+                                 (["add", "--from=/nothing"], "--from is for bitmap convert"),
+                                 (["check", "--svg=x"], "--svg is for bitmap map"),
+                                 (["remove", "--force=overwrite"], "--force is for bitmap map, add or convert"),
+                                 (["convert"], "into what?"), (["add", "--bitmap=none"], "bitmap remove"),
+                                 (["add", "--bitmap=dots"], "a slash"), (["add", "--bitmap-chunk=0"], "a size"),
+                                 (["add", "--bitmap-chunk=4X"], "a size"), (["convert", "--offset=8K"], "sectors"),
+                                 (["add", "--bitmap=./file", "--offset=8"], "--offset is for"),
+                                 (["add", "--with=plan"], "--dry-run"), (["frob"], "expected show, map, check, add")]:
+            error = self.document(*arguments, *members, status=USAGE)["error"]["text"]
+            self.assertIn(words, error, arguments)
+        self.assertIn("which has known holes", " ".join(self.mdtool("show", *members).stdout.decode().split()))
+        for action in "check", "add", "remove", "convert", "repair":
+            self.assertIn("which members?", self.document(action, status=USAGE)["error"]["text"])
+        self.assertEqual([digest(member) for member in members], before)
+
+    def changed(self, *arguments):
+        """Planned, which writes nothing; applied; once more, which has nothing left to do."""
+        members = arguments[-1]
+        before = [digest(member) for member in members]
+        planned = self.document(*arguments[:-1], "--dry-run", *members, status=FINE)
+        self.assertEqual((planned["written"], [digest(member) for member in members]), (False, before))
+        self.assertEqual(planned["action"], arguments[0])
+        self.assertIn("--yes", self.document(*arguments[:-1], *members, status=REFUSED)["error"]["text"])
+        undo = self.scratch / "undo"
+        undo.unlink(missing_ok=True)
+        done = self.document(*arguments[:-1], "--yes", "--undo", undo, *members, status=FINE)
+        self.assertTrue(done["written"])
+        after = [digest(member) for member in members]
+        again = self.document(*arguments[:-1], "--yes", "--undo=none", *members, status=FINE)
+        self.assertEqual((again["written"], [digest(member) for member in members]), (False, after))
+        return planned, undo
+
+    def undone(self, undo, members, before):
+        subprocess.run([MDTOOL, "undo", "--yes", undo], check=True, capture_output=True)
+        self.assertEqual([digest(member) for member in members], before)
+
+    def test_add(self):
+        members = self.fixture("1.2-raid5-4-none-clean")
+        before = [digest(member) for member in members]
+        planned, undo = self.changed("add", "--bitmap-chunk=64", members)
+        self.assertEqual({patch["purpose"] for stage in planned["plan"]["stages"] for patch in stage}, {"superblock", "bitmap"})
+        bitmap = self.bitmap(*members, status=FINE)
+        self.assertEqual((bitmap["format"], bitmap["chunk_bytes"], bitmap["due_chunks"]), ("classic", 65536, 0))
+        self.undone(undo, members, before)
+        _, undo = self.changed("add", "--bitmap=lockless", members)
+        bitmap = self.bitmap(*members, status=FINE)
+        self.assertEqual((bitmap["format"], bitmap["states"]["clean"]), ("lockless", bitmap["chunks"]))
+        self.undone(undo, members, before)
+
+    def test_remove(self):
+        members = self.fixture("1.2-raid5-4-classic-clean")
+        before = [digest(member) for member in members]
+        _, undo = self.changed("remove", members)
+        self.assertIsNone(self.document("show", *members, status=UNCORRECTED)["arrays"][0]["bitmap"])
+        self.undone(undo, members, before)
+
+    def test_convert(self):
+        members = self.fixture("1.2-raid5-4-classic-crash")
+        before = [digest(member) for member in members]
+        (array,) = self.document("map", *members, status=ATTENTION)["arrays"]
+        due = [(r["offset_bytes"], r["offset_bytes"] + r["length_bytes"]) for r in array["ranges"] if r["state"] == "dirty"]
+        _, undo = self.changed("convert", "--bitmap=lockless", members)
+        (array,) = self.document("map", *members, status=ATTENTION)["arrays"]
+        self.assertEqual(array["bitmap"]["format"], "lockless")
+        still = [(r["offset_bytes"], r["offset_bytes"] + r["length_bytes"]) for r in array["ranges"] if r["state"] == "need_sync"]
+        for first, end in due:
+            self.assertTrue(any(low <= first and end <= high for low, high in still), (due, still))
+        self.undone(undo, members, before)
+        self.changed("convert", "--offset=40", "--bitmap-chunk=128K", members)
+        bitmap = self.bitmap(*members, status=ATTENTION)
+        self.assertEqual((bitmap["format"], bitmap["chunk_bytes"]), ("classic", 131072))
+
+    def test_a_file_and_back(self):
+        members, file = self.fixture("1.2-raid5-4-classic-crash"), self.scratch / "array.bitmap"
+        before = self.bitmap(*members, status=ATTENTION)
+        self.document("convert", f"--bitmap={file}", "--yes", "--undo=none", *members, status=FINE)
+        self.document("show", *members, status=UNCORRECTED)
+        (shown,) = self.document("show", file, status=ATTENTION)["files"]
+        self.assertEqual(shown["bitmap"]["due_bytes"], before["due_bytes"])
+        content = file.read_bytes()
+        self.document("convert", f"--from={file}", "--yes", "--undo=none", *members, status=FINE)
+        after = self.bitmap(*members, status=ATTENTION)
+        self.assertEqual((after["due_bytes"], after["chunk_bytes"]), (before["due_bytes"], before["chunk_bytes"]))
+        self.assertEqual(file.read_bytes(), content)
+        missing = self.document("convert", f"--from={file}.gone", "--yes", *members, status=OPERATIONAL)
+        self.assertIn("No such file", missing["error"]["text"])
+
+    def test_a_plan_above_a_plan(self):
+        members, plan = self.fixture("1.2-raid5-4-none-clean"), self.scratch / "plan.json"
+        plan.write_bytes(self.mdtool("add", "--dry-run", "--json", *members).stdout)
+        document = self.document("convert", "--bitmap=lockless", "--dry-run", "--with", plan, *members, status=FINE)
+        self.assertFalse(document["written"])
+
+    def test_degraded(self):
+        for name, arguments in (("1.2-raid5-4-lockless-clean", ["remove"]), ("1.2-raid5-4-classic-clean", ["convert", "--bitmap=lockless"])):
+            members = self.fixture(name)
+            before = [digest(member) for member in members]
+            error = self.document(*arguments, "--yes", "--undo=none", *members[1:], status=REFUSED)["error"]["text"]
+            self.assertIn("degraded", error)
+            self.assertEqual([digest(member) for member in members], before)
+
+    def test_repair(self):
+        members = self.fixture("1.2-raid5-4-lockless-clean")
+        for member in members:  # what infection makes of a RAID-5's header in one block with states
+            header = member.read_bytes()[BITMAP_AT:BITMAP_AT + 512]
+            self.patch(member, BITMAP_AT, header.translate(bytes.maketrans(b"\0\1\7", b"\3\2\2")))
+        self.assertEqual(self.bitmap(*members, status=UNCORRECTED)["trust"], "rejected")
+        self.changed("repair", members)
+        bitmap = self.bitmap(*members, status=ATTENTION)
+        self.assertEqual((bitmap["version"], bitmap["trust"], bitmap["chunk_bytes"]), (6, "believed", 65536))
+        sound = self.fixture("1.2-raid5-4-lockless-assume-clean")
+        before = [digest(member) for member in sound]
+        self.mdtool("repair", "--yes", "--undo=none", *sound)
+        self.assertEqual([digest(member) for member in sound], before)
+
+    def test_check(self):
+        members = self.fixture("1.2-raid5-4-lockless-clean")
+        data = self.document("check", *members, status=FINE)
+        self.assertEqual((data["doubts"], data["chunks_read"], data["cure"]), ([], 48, None))
+        self.assertIn("48 of 48 chunks", self.mdtool("check", *members).stdout.decode())
+        for chunk, state in (4, 1), (5, 1), (9, 7):
+            for member in members:
+                self.patch(member, STATES_AT + chunk, bytes([state]))
+            self.patch(members[2], DATA_AT + chunk * 65536 + 8192, os.urandom(4096))
+        for member in members:
+            self.patch(member, STATES_AT + 20, b"\0\3")
+        before = [digest(member) for member in members]
+        document = self.document("check", *members, status=UNCORRECTED)
+        found = [(d["kind"], d["state"], d["first_chunk"], d["last_chunk"], d["offset_bytes"], d["length_bytes"]) for d in document["doubts"]]
+        self.assertEqual(found[:2], [("wrong-parity-clean", "clean", 4, 5, 4 * 65536, 2 * 65536),
+                                     ("wrong-parity-clean-unwritten", "clean_unwritten", 9, 9, 9 * 65536, 65536)])
+        self.assertLessEqual(set(found[2:]), {("data-in-unwritten", "unwritten", 20, 20, 20 * 65536, 65536)})
+        self.assertEqual((document["chunks"], document["chunks_read"]), (48, 47))
+        text = self.mdtool("check", *members).stdout.decode()
+        self.assertIn("    chunks 4 to 5: bytes 262144 + 131072\n", text)
+        self.assertLessEqual(max(map(len, text.splitlines())), 80)
+        self.assertIn("build-parity --all", document["cure"])
+        self.assertEqual([digest(member) for member in members], before)
+        cure = [MDTOOL, *document["cure"].split()[1:], "--yes", "--undo=none"]
+        self.assertIn(subprocess.run(cure, capture_output=True, check=False).returncode, (FINE, CORRECTED))
+        self.document("check", *members, status=FINE)
+
+    def test_check_is_interrupted(self):
+        members = [self.scratch / f"m{slot}.img" for slot in range(3)]
+        for member in members:
+            with open(member, "wb") as file:
+                file.truncate(16 << 30)
+        for command in (["create", "--level=5", "--raid-devices=3", "--bitmap=none", "--assume-clean"], ["bitmap", "add", "--bitmap=lockless"]):
+            subprocess.run([MDTOOL, *command, "--yes", "--undo=none", *members], check=True, capture_output=True)
+        with subprocess.Popen([MDTOOL, "bitmap", "check", "--json", "--progress=json", *members], stdin=subprocess.DEVNULL,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+            process.stderr.readline()
+            process.send_signal(signal.SIGINT)
+            document = json.loads(process.communicate(timeout=60)[0])
+        VALIDATOR.validate(document)
+        self.assertEqual((document["exit"], process.returncode, document["interrupted"]), (INTERRUPTED, INTERRUPTED, True))
+        self.assertLess(document["chunks_read"], document["chunks"])
+
+    def test_check_is_refused(self):
+        for members in self.fixture("1.2-raid5-4-lockless-clean")[1:], self.fixture("1.2-raid5-4-classic-clean"):
+            before = [digest(member) for member in members]
+            self.assertTrue(self.document("check", *members, status=REFUSED)["error"]["text"])
+            self.assertEqual([digest(member) for member in members], before)
 
     def test_damaged_headers(self):
         for name in MIXED, "1.2-raid5-4-classic-crash":

@@ -37,7 +37,7 @@ def table_of_verbs():
 VERBS = table_of_verbs()
 TAKES_MEMBERS = [verb for verb in VERBS if verb not in ("stop", "overlay", "undo", "restore")]
 # These take members of any number of arrays, in any state, or of none.
-TAKES_ANYTHING = ("examine", "bitmap", "erase", "dump")
+TAKES_ANYTHING = ("examine", "bitmap", "create", "erase", "dump")
 
 
 def validator(verb):
@@ -56,7 +56,7 @@ def line_for(verb, members, scratch):
     target = ["--target", inside[0] if inside else members[0], "--dry-run"]
     extra = {"examine": [], "assemble": ["--at", scratch / "served"], "copy": ["--to", scratch / "content"], "stop": [],
              "undo": [], "dump": ["--to", scratch / "dumped"], "set": ["--name", "other", "--dry-run"], "add": target,
-             "remove": target, "fail": target, "re-add": target}
+             "remove": target, "fail": target, "re-add": target, "create": ["missing", "--level=5", "--dry-run"]}
     return [verb, *members, *extra.get(verb, ["--dry-run"])]
 
 
@@ -158,7 +158,7 @@ class EveryVerb(Scratch):
                     with self.subTest(member=name):
                         document = self.document(*line_for(verb, [self.scratch / name], self.scratch))
                         # Nothing to erase or to save is no failure.
-                        expected = {"examine": UNCORRECTED, "bitmap": UNCORRECTED}.get(verb, REFUSED)
+                        expected = {"examine": UNCORRECTED, "bitmap": UNCORRECTED, "create": USAGE | REFUSED}.get(verb, REFUSED)
                         if verb not in ("erase", "dump") or document["exit"]:
                             self.assertTrue(document["exit"] & expected, document["exit"])
                         self.assertIn(name, json.dumps(document))
@@ -192,7 +192,7 @@ class EveryVerb(Scratch):
         for verb in TAKES_MEMBERS:
             with self.subTest(verb=verb):
                 document = self.document(*line_for(verb, [members], self.scratch))
-                if verb not in ("set", "bitmap", "erase", "dump"):
+                if verb not in ("set", "bitmap", "create", "erase", "dump"):
                     self.assertEqual(document["exit"], UNCORRECTED if verb == "examine" else REFUSED, document)
                 self.assertEqual(before, digests(members))
                 self.assertFalse((self.scratch / "content").exists())
