@@ -4,7 +4,7 @@
 build_packages=(cmake ninja-build g++ pkg-config libblkid-dev libcli11-dev nlohmann-json3-dev libfuse3-dev fuse3
   libzstd-dev zstd scdoc)
 test_packages=(clang libclang-rt-14-dev libgtest-dev libbenchmark-dev mandoc python3 python3-jsonschema
-  flex bison bc make gcc libelf-dev xz-utils fio e2fsprogs xfsprogs)
+  flex bison bc make gcc libelf-dev xz-utils fio e2fsprogs xfsprogs strace)
 
 install_packages() {
   local package missing=() sudo=()

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // Preloaded into a program: ends it at a chosen write, as a power cut would. CUT_WRITES says how many writes succeed,
-// CUT_SECTORS how many sectors of the next one still reach the file. Every write to a regular file counts.
+// CUT_SECTORS how many sectors of the next one still reach the file. Every write to a regular file counts, and every
+// range of one that is zeroed.
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
@@ -48,4 +50,13 @@ ssize_t pwritev64v2(int fd, const struct iovec* parts, int count, off64_t offset
     _exit(cut_status);
   }
   return real(fd, parts, count, offset, flags);
+}
+
+int fallocate64(int fd, int mode, off64_t offset, off64_t length) {
+  int (*real)(int, int, off64_t, off64_t) = (int (*)(int, int, off64_t, off64_t))dlsym(RTLD_NEXT, "fallocate64");
+  if (counts(fd) && left() == 0) {
+    const size_t torn = torn_bytes((size_t)length);
+    _exit(torn != 0 && real(fd, mode, offset, (off64_t)torn) < 0 ? errno : cut_status);
+  }
+  return real(fd, mode, offset, length);
 }

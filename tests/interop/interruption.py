@@ -16,15 +16,15 @@ ATTEMPTS = 12  # for each of them
 LONGEST_DELAY = 0.3  # seconds from the first write to the signal, at first
 
 
-def sparse_members(one, shape):
+def sparse_members(one, shape, member_mib=MEMBER_MIB):
     """Large enough that a run takes a while; garbage here and there only."""
     members = lab.Members(shape)
     generator = one.random("garbage", one.name)
-    islands = [generator.randrange(2, MEMBER_MIB - 4) << 20 for _ in range(40)]
+    islands = [generator.randrange(2, member_mib - 4) << 20 for _ in range(40)]
     for slot in range(shape.slots):
         path = one.place(one.name, f"m{slot}.img")
         with open(path, "wb") as file:
-            file.truncate(MEMBER_MIB << 20)
+            file.truncate(member_mib << 20)
         for island in islands:
             ondisk.write_at(path, island, generator.randbytes(1 << 20))
         members.paths.append(path)
@@ -39,8 +39,8 @@ class Attempts:
     """Runs that get a signal once they have begun to write. One that ends all the same is taken back, and the next gets its
     signal sooner after its first write: how fast the machine is, and what else it does, decides nothing."""
 
-    def __init__(self, one, verb, members):
-        self.one, self.verb, self.members = one, verb, members
+    def __init__(self, one, verb, members, *options):
+        self.one, self.verb, self.members, self.options = one, verb, members, options
         self.untouched = members.copy_to(one.place(one.name, "untouched"))
         self.random = one.random("delays", one.name)
         self.longest = LONGEST_DELAY
@@ -51,8 +51,8 @@ class Attempts:
         self.runs += 1
         undo = self.one.place("undo", self.one.name, f"{self.runs}.undo")
         before = last_changes(self.members)
-        process = subprocess.Popen([self.one.options.mdtool, self.verb, "--yes", "--undo", undo, *self.members.paths], text=True,
-                                   stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        process = subprocess.Popen([self.one.options.mdtool, self.verb, "--yes", "--undo", undo, *self.options, *self.members.paths],
+                                   text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         while process.poll() is None and last_changes(self.members) == before:
             time.sleep(0.0005)
         time.sleep(self.random.uniform(0, self.longest))

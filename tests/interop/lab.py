@@ -313,12 +313,13 @@ class Lab:
         os.makedirs(os.path.dirname(path), exist_ok=True)
         return path
 
-    def boot(self, script, images=(), *, share=None, write_through=False, limit=300, arguments=()):
-        """Runs a script under the real kernel; what it said with `say`, as {KEY: VALUE}."""
+    def boot(self, script, images=(), *, share=None, write_through=False, limit=300, arguments=(), kernel=None):
+        """Runs a script under the real kernel, or a stock one of that series; what it said with `say`, as {KEY: VALUE}."""
         path = self.place(self.name, f"guest-{next(self.counter)}.sh")
         with open(path, "w", encoding="ascii") as file:
             file.write(GUEST + script)
-        command = [os.path.join(HERE, "uml"), "-b", self.options.pattern, "-t", str(limit), *arguments]
+        runner = ["vm", "-k", kernel] if kernel else ["uml"]
+        command = [os.path.join(HERE, runner[0]), *runner[1:], "-b", self.options.pattern, "-t", str(limit), *arguments]
         command += ["-s", share] if share else []
         command += ["-w"] if write_through else []
         done = subprocess.run([*command, path, *images], capture_output=True, text=True, errors="replace", check=False)
