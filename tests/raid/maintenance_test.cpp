@@ -199,7 +199,7 @@ std::set<std::uint64_t> wrong_and_not_due(const Machine& machine) {
 }
 
 // Of every run: as many moments, each with three ways to lose what was not flushed.
-constexpr std::size_t cut_points = 8;
+constexpr std::size_t cut_points = 5;
 
 struct Case {
   std::string fixture;

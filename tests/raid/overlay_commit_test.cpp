@@ -107,7 +107,7 @@ TEST_P(OverlayCommits, cut_anywhere_leave_an_array_that_knows_it_and_are_finishe
   const std::vector<Image> finished = bench.images();
   bench.close();
   ASSERT_GT(bench.log().size(), 8U);
-  const std::size_t step = std::max<std::size_t>(1, bench.log().size() / (7 * MDTOOL_TEST_SCALE));
+  const std::size_t step = std::max<std::size_t>(1, bench.log().size() / (4 * MDTOOL_TEST_SCALE));
   for (std::size_t count = 0; count <= bench.log().size(); count += step) {
     for (const Lost lost : {Lost::nothing, Lost::all_unflushed, Lost::one_members_unflushed}) {
       SCOPED_TRACE(std::to_string(count) + " of " + std::to_string(bench.log().size()) + " events, " +
