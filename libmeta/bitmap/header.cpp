@@ -40,10 +40,6 @@ Finding note(std::string id, std::string field, std::string text) {
   return {Severity::note, std::move(id), std::move(field), std::move(text), Effect::none};
 }
 
-std::uint64_t chunks_in(Sectors size, Sectors chunk) {
-  return size / chunk + ((size % chunk).is_zero() ? 0 : 1);
-}
-
 bool has_flag(const Header& header, std::uint32_t flag) {
   return (header.state & flag) != 0;
 }
@@ -302,6 +298,10 @@ Finding version_finding(const Header& header) {
 }
 
 }  // namespace
+
+std::uint64_t chunks_in(Sectors size, Sectors chunk) {
+  return size / chunk + ((size % chunk).is_zero() ? 0 : 1);
+}
 
 Result<Header> read_header(const Source& source, std::uint64_t offset_bytes) {
   TRY(bytes, read_bytes(source, offset_bytes, header_bytes).in("write-intent bitmap header"));

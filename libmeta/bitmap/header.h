@@ -78,6 +78,9 @@ struct Geometry {
   friend bool operator==(const Geometry&, const Geometry&) = default;
 };
 
+// Also the last one that is not whole.
+std::uint64_t chunks_in(Sectors size, Sectors chunk);
+
 // Reads the header; fails if it lies outside of the source or the magic is wrong.
 Result<Header> read_header(const Source&, std::uint64_t offset_bytes);
 // The format that the on-disk version means, whatever anybody expects; none for an unknown version.

@@ -111,8 +111,11 @@ class Choices {
     add("resync", "make parity and copies agree again where writes were in flight",
         (due ? size_text(*due) + " of the array are due; " : std::string("all of the array is due; ")) +
             "what was being written at the cut may be old or new, as after any power cut",
-        "mdtool resync" + arguments(), taking_part(), 0);
+        parity_level() ? "mdtool resync" + arguments() : serving(), taking_part(), 0);
   }
+  // After another command; what mdtool does not do for a level the kernel does at the start.
+  std::string and_resync() const { return parity_level() ? " && mdtool resync" + arguments() : ""; }
+  std::string and_recover() const { return parity_level() ? " && mdtool recover" + arguments() : ""; }
 
   void start_degraded() {
     const std::string missing = slots_text(slots_lacking());
@@ -152,7 +155,8 @@ class Choices {
     }
     if (!in_states({MemberState::recovering}).empty()) {
       add("recover", "go on with the recovery that was begun",
-          "nothing is lost; all that the member lacks is written to it", "mdtool recover" + arguments(), members_, 0);
+          "nothing is lost; all that the member lacks is written to it",
+          parity_level() ? "mdtool recover" + arguments() : serving(), members_, 0);
     } else if (!in_states({MemberState::spare}).empty()) {
       add("recover", "let the kernel rebuild slot " + slots_text(slots_lacking()) + " onto the spare",
           "nothing is lost; all of the spare is written", "mdadm --assemble --run /dev/mdN" + arguments(), members_, 0);
@@ -175,12 +179,11 @@ class Choices {
           m.candidate->path + " comes back, and gets what it missed by the bitmap: if no other member held its slot " +
               "meanwhile, not even for the beginning of a rebuild",
           "nothing is lost then; at most " + size_text(left.stale_bytes) + " are copied",
-          "mdtool re-add --force=slot-history" + arguments() + target + " && mdtool recover" + arguments(), members_,
-          0);
+          "mdtool re-add --force=slot-history" + arguments() + target + and_recover(), members_, 0);
     } else {
       add("recover", m.candidate->path + " comes back, and is filled as a whole",
           "the member's old content is lost, so wait until the array has proved good",
-          "mdtool re-add --force=bitmap" + arguments() + target + " && mdtool recover" + arguments(), members_, 0);
+          "mdtool re-add --force=bitmap" + arguments() + target + and_recover(), members_, 0);
     }
   }
 
@@ -193,13 +196,13 @@ class Choices {
     const auto overwritten = [](const Finding& f) { return f.id == "bitmap-header-overwritten"; };
     if (a_.complete && std::any_of(a_.bitmap.findings.begin(), a_.bitmap.findings.end(), overwritten)) {
       add("repair-bitmap", "write the bitmap's header anew, and have what was ever written synchronised",
-          "nothing is lost; the parity of those chunks is rebuilt",
-          "mdtool bitmap repair" + arguments() + " && mdtool resync" + arguments(), taking_part(), 0);
+          "nothing is lost; the parity of those chunks is rebuilt", "mdtool bitmap repair" + arguments() + and_resync(),
+          taking_part(), 0);
     }
     if (a_.bitmap.kernel_refuses()) {
       add("without-bitmap", "take the bitmap off, and have everything synchronised",
           "nothing is lost; all of the array is read and parity rebuilt",
-          "mdtool set --update=no-bitmap" + arguments() + " && mdtool resync" + arguments(), taking_part(), 0);
+          "mdtool set --update=no-bitmap" + arguments() + and_resync(), taking_part(), 0);
     }
     if (!enough_in_sync()) {
       return;

@@ -190,10 +190,9 @@ void add_features(const Seen& seen, std::vector<Requirement>& to) {
 
 std::string lockless_change(const MemberDescription& d) {
   const bool parity = d.level >= 4 && d.level <= 6;
-  return parity ? "mdtool build-parity --all, then mdtool set --update=no-bitmap: without the bitmap nothing remembers "
-                  "which chunks never got their parity, and a small write there and the loss of a member later give "
-                  "wrong data back"
-                : "mdtool set --update=no-bitmap; an unclean array is then resynchronised as a whole";
+  return parity ? "mdtool bitmap convert --bitmap=internal MEMBER...; chunks that never got their parity are due for a "
+                  "resync then, unless mdtool build-parity MEMBER... has built it before"
+                : "mdtool bitmap convert --bitmap=internal MEMBER...";
 }
 
 void add_bitmap(const Assembly& array, std::vector<Requirement>& to) {

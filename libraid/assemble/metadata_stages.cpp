@@ -65,7 +65,9 @@ Status MetadataStages::write(std::span<const MemberPatch> stage) {
   for (UndoRecord& record : records) {
     record.stage = stages_;
   }
-  TRY(saved, undo_->append(records).in("undo file " + undo_->path()));
+  if (replaced_ == Replaced::kept) {
+    TRY(saved, undo_->append(records).in("undo file " + undo_->path()));
+  }
   for (const UndoRecord& record : records) {
     const WritableMember& m = members_[record.member];
     TRY(written, m.device->write_verified(record.offset_bytes, record.after, *m.past_cache).in(m.path));

@@ -31,6 +31,9 @@ class MetadataStages {
   const std::vector<WritableMember>& members() const { return members_; }
   // In the order given. Sectors that are on the member already are not written again.
   Status write(std::span<const MemberPatch> stage);
+  // Whether what is replaced from now on goes into the undo file: not where going back would promise what is gone.
+  enum class Replaced { kept, given_up };
+  void let_replaced_be(Replaced what) { replaced_ = what; }
 
  private:
   Result<std::vector<UndoRecord>> changes(std::span<const MemberPatch> stage) const;
@@ -38,6 +41,7 @@ class MetadataStages {
   std::vector<WritableMember> members_;
   UndoSink* undo_;
   std::uint32_t stages_ = 0;  // written so far
+  Replaced replaced_ = Replaced::kept;
 };
 
 }  // namespace mdtool

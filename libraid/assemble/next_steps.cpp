@@ -12,7 +12,7 @@ namespace {
 constexpr std::string_view leave_out =
     "leave this member out; if no other has what is on it, correct the field with mdtool set --dry-run first";
 constexpr std::string_view without_bitmap =
-    "mdtool set --update=no-bitmap takes the bitmap off, mdtool resync has everything synchronised";
+    "mdtool set --update=no-bitmap takes the bitmap off; mdtool resync (RAID-4, 5, 6) or the kernel synchronises all";
 constexpr std::string_view other_software =
     "a kernel or an mdadm that is newer than this program may know it: leave the array to that";
 constexpr std::string_view one_field = "mdtool set corrects the field (--dry-run shows what becomes of it)";

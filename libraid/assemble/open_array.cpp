@@ -171,7 +171,7 @@ Result<Layout> workable_layout(const Assembly& a) {
   }
   if (d.level != 4 && d.level != 5 && d.level != 6) {
     return refused("level " + level_name(d.level).value_or(std::to_string(d.level)) +
-                   " is not supported by this command");
+                   " is not supported by this command (RAID-4, 5 and 6 only)");
   }
   // Nothing behind this is sized by a number that no member backs.
   if (d.size > d.data_size) {

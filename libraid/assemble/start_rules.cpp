@@ -60,7 +60,8 @@ class StartRules {
   void judge() {
     a_.verdict = by_members();
     if (!a_.clean && d_.level > 0) {
-      say(d_.resync_offset.is_zero() || d_.resync_offset.is_max()
+      say(never_started() ? "not synchronised yet: nobody has started it since it was created"
+          : d_.resync_offset.is_zero() || d_.resync_offset.is_max()
               ? "dirty: writes may have been in flight, a resync is due"
               : "a resync has reached member sector " + std::to_string(d_.resync_offset.count()));
     }
@@ -71,6 +72,9 @@ class StartRules {
   }
 
  private:
+  // mdadm creates arrays with 0 events, mdtool and 0.90 with 1; a start alone makes it more.
+  bool never_started() const { return d_.events <= 1 && d_.resync_offset.is_zero(); }
+
   void say(std::string text) { a_.reasons.push_back(std::move(text)); }
   void at_least(Verdict v) { a_.verdict = std::max(a_.verdict, v); }
 

@@ -51,6 +51,7 @@ class Runner {
       : a_(a),
         plan_(std::move(plan)),
         before_(plan_.intent),
+        stages_(stages),
         metadata_(a, plan_, stages, clock),
         zeroing_(members(stages)),
         run_(run) {}
@@ -81,9 +82,16 @@ class Runner {
     return members;
   }
 
+  // An undo brings no data back: it goes back to here, where nothing vouches for parity, and not to a clean array.
   Status begin() {
+    if (plan_.due.empty()) {
+      return metadata_.begin(plan_.intent);
+    }
+    stages_.let_replaced_be(MetadataStages::Replaced::given_up);
     TRY(begun, metadata_.begin(plan_.intent));
-    return plan_.due.empty() ? Status(Done{}) : metadata_.write(with_resync_offset(plan_.start), plan_.intent);
+    TRY(marked, metadata_.write(with_resync_offset(plan_.start), plan_.intent));
+    stages_.let_replaced_be(MetadataStages::Replaced::kept);
+    return Done{};
   }
 
   Status zero_everything() {
@@ -172,6 +180,7 @@ class Runner {
   const Assembly& a_;
   ZeroInitPlan plan_;
   const WriteIntent before_;
+  MetadataStages& stages_;
   ArrayMetadata metadata_;
   Zeroing zeroing_;
   const Run& run_;

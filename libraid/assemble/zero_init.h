@@ -36,8 +36,9 @@ struct ZeroInitReport {
 };
 
 // Refused (with the reason) where the array must not be zeroed: what may hold data needs force_data, and that is every
-// array but one whose lockless bitmap calls all chunks Unwritten, or of which samples of all members are zero. What an
-// earlier run has done is not due again.
+// array but one whose lockless bitmap calls all chunks Unwritten, or of which samples of all members are zero; and that
+// one, too, where the signature of a file system is found. What an earlier run has done is not due again; with
+// force_data that is one that was stopped.
 Result<ZeroInitPlan> plan_zero_init(const Assembly&, const ZeroInitTask&);
 // The least that a run to the end leaves of this planned member's superblock and, where there is one, bitmap.
 std::vector<Patch> metadata_after(const Assembly&, const ZeroInitPlan&, const PlannedMember&, const Clock&);

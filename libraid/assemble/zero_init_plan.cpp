@@ -5,6 +5,7 @@
 #include "libraid/assemble/write_checks.h"
 #include "libraid/assemble/zero_init.h"
 #include "libraid/engine/zero.h"
+#include "libraid/io/signature.h"
 
 namespace mdtool {
 
@@ -149,8 +150,27 @@ Status check_no_data(const Assembly& a, const Claims& claims, const ZeroInitTask
   return Done{};
 }
 
-// What is promised and zero is done; what cannot be read is not.
-std::vector<SectorRange> done_already(const Assembly& a, const Claims& claims) {
+// "Unwritten" proves nothing: a discard of a part of a chunk makes all of it so, a file system in the rest or not.
+Status check_no_signature(const Assembly& a, const ZeroInitTask& task) {
+  if (task.force_data) {
+    return Done{};
+  }
+  TRY(opened, open_for_reading(a, {}, *parity::supported_kernels().front()));
+  TRY(found, signatures(opened.array, "the array"));
+  if (!found.empty()) {
+    return refused("the array holds data: " + found.front() +
+                   ". A bitmap that calls everything unwritten is no proof against it, as discards make chunks "
+                   "unwritten again: --force=data zeroes all of it");
+  }
+  return Done{};
+}
+
+// What is promised and zero is done; what cannot be read is not. Who forces it does not trust samples; a run that was
+// stopped left the array dirty.
+std::vector<SectorRange> done_already(const Assembly& a, const Claims& claims, const ZeroInitTask& task) {
+  if (task.force_data && a.clean) {
+    return {};
+  }
   const auto data = not_zero(a, claims.promised);
   return data && !*data ? claims.promised : std::vector<SectorRange>();
 }
@@ -200,10 +220,11 @@ class Planner {
   void decide() {
     if (plan_.due.empty()) {
       if (!a_.clean || plan_.intent.wants_tidying() || superblocks_differ()) {
-        say("everything is zero; put the bitmap and the superblocks as a clean stop leaves them");
+        say("samples everywhere are zero; put the bitmap and the superblocks as a clean stop leaves them");
       }
       return;
     }
+    name_leftovers();
     say(plan_.intent.has_bitmap()
             ? "mark the array dirty, and in the bitmap that nothing vouches for what is to be zeroed"
             : "mark the array dirty");
@@ -212,6 +233,16 @@ class Planner {
         "file brings it back");
     say("read samples back past the cache, and stop where one is not zero");
     say("write the bitmap and the superblocks: clean, events " + std::to_string(plan_.events_after(2)) + " or more");
+  }
+
+  void name_leftovers() {
+    if (plan_.task.force_data || !a_.bitmap.lockless) {
+      return;
+    }
+    if (const auto there = not_zero(a_, plan_.due); there && *there) {
+      say("take for no data what is there, as the bitmap calls it unwritten: " + **there +
+          ". The disks may have held it before; but a discard of a part of a chunk makes all of it unwritten, too");
+    }
   }
 
   const Assembly& a_;
@@ -238,7 +269,8 @@ Result<ZeroInitPlan> plan_zero_init(const Assembly& a, const ZeroInitTask& task)
   const Sectors component = layout.geometry().component_size;
   const Claims claims = Reader(a, component).claims();
   TRY(no_data, check_no_data(a, claims, task));
-  const std::vector<SectorRange> done = done_already(a, claims);
+  TRY(no_signature, check_no_signature(a, task));
+  const std::vector<SectorRange> done = done_already(a, claims, task);
   ZeroInitPlan plan(task, WriteIntent::for_zeroing(a.bitmap, component, unit_without_bitmap, done, task.built));
   if (!a.clean && !plan.intent.has_bitmap() && !done.empty() && !plan.intent.due().empty()) {
     plan.start = plan.intent.range_of(plan.intent.due().front()).first;

@@ -116,26 +116,17 @@ class Changer {
     return Done{};
   }
 
-  bitmap::NewBitmap cut_of(const BitmapShape& shape, std::uint64_t events) const {
-    bitmap::NewBitmap cut;
-    cut.uuid = a_.array().bitmap_uuid;
-    cut.events = events;
-    cut.sync_size = now_.view.expected.sync_size;
-    cut.chunk_bytes = shape.geometry.chunk.bytes();
-    cut.sectors_reserved = shape.sectors_reserved;
-    return cut;
-  }
-
   std::vector<std::byte> area_of(const BitmapShape& shape, std::uint64_t events) const {
-    bitmap::NewBitmap cut = cut_of(shape, events);
+    bitmap::NewBitmap cut = new_bitmap_of(a_, shape, events);
     const bool lockless = shape.kind == Kind::lockless;
     std::uint32_t daemon_sleep = 0;
     if (!lockless) {
-      // Whoever left before can be taken back by the bits only if they were kept since.
+      // Whoever is away is filled whole: another may have held its slot since, and then bits were cleared that it needs
+      // (md-bitmap's events_cleared does not rise while a spare is filled).
       cut.events_cleared = events;
       if (now_.view.classic && !rejected()) {
         const bitmap::Header& old = now_.view.classic->header();
-        cut.events_cleared = now_.view.trust == Trust::believed ? old.events_cleared.value() : events;
+        cut.events_cleared = a_.complete && now_.view.trust == Trust::believed ? old.events_cleared.value() : events;
         cut.write_behind = old.write_behind;
         daemon_sleep = old.daemon_sleep;
       }
@@ -177,7 +168,7 @@ class Changer {
                            (in_file() ? "to the file " + target_->file
                                       : std::to_string(shape->offset_sectors) + " sectors from each superblock"));
     }
-    if (!shape || in_file()) {
+    if (now_.shape && (!shape || in_file())) {
       plan.steps.emplace_back("the superblocks speak of no bitmap any more; the old one's bytes stay");
     }
     explain_due(plan);
@@ -201,19 +192,19 @@ class Changer {
                            " are due for a resync, which the next start begins; until that is done a lost "
                            "member costs data there");
     }
-    if ((whole || due) && from_lockless()) {
-      plan.next.emplace_back("before, to avoid that: mdtool build-parity MEMBER... builds what was never built");
+    if ((whole || due) && from_lockless() && now_.view.expected.raid456) {
+      plan.costs.emplace_back("to avoid that: mdtool build-parity MEMBER... first, which builds what was never built");
     }
     if (now_.view.trust == Trust::stale || rejected()) {
       plan.costs.emplace_back("the old bitmap missed updates or cannot be used: every chunk counts as due");
     }
     if (whole || due) {
-      plan.next.emplace_back("afterwards: mdtool resync MEMBER..., or let the kernel do it");
+      plan.next.emplace_back(resync_advice(a_));
     }
   }
 
   void explain_members(EditPlan& plan) const {
-    if (!a_.complete && (!target_ || now_.view.trust != Trust::believed)) {
+    if (!a_.complete) {
       plan.costs.emplace_back("a member that comes back has to be filled whole");
     }
     if (to_lockless() && !from_lockless()) {
@@ -222,9 +213,9 @@ class Changer {
           "the array then");
     }
     if (to_lockless() && !from_lockless() && a_.array().logical_block_size == 0) {
-      plan.next.emplace_back(
-          "before: look at queue/logical_block_size of the members in /sys/block; on blocks of 4 KiB "
-          "kernels write over a lockless bitmap's header");
+      plan.costs.emplace_back(
+          "on disks with logical blocks of 4 KiB (queue/logical_block_size in /sys/block) kernels write over a "
+          "lockless bitmap's header");
     }
     if (in_file()) {
       plan.costs.emplace_back(
@@ -276,6 +267,25 @@ Result<BitmapView> view_of_file(const Assembly& a, const BitmapFile& file) {
   return view;
 }
 
+// After a cut, or done before, --from is right though a bitmap is inside: if that says all that the file does.
+bool taken_from_file(const Assembly& a, const BitmapNow& now, const BitmapTarget& target, const BitmapFile& file) {
+  auto view = view_of_file(a, file);
+  if (!view || !same_as_wanted(now, target)) {
+    return false;
+  }
+  view->trust = Trust::believed;  // the array's events have gone on since
+  const BitmapDebt told(a, *view);
+  bitmap::NewBitmap cut;
+  cut.sync_size = view->expected.sync_size;
+  cut.chunk_bytes = view->classic->chunk().bytes();
+  const std::vector<std::byte> bits = told.in_classic(cut);
+  const std::vector<std::byte> known = BitmapDebt(a, now.view).in_classic(cut);
+  return !told.owes_anything() ||
+         std::ranges::equal(std::span(bits).subspan(bitmap::header_bytes),
+                            std::span(known).subspan(bitmap::header_bytes),
+                            [](std::byte bit, std::byte kept) { return (bit & ~kept) == std::byte{}; });
+}
+
 }  // namespace
 
 Result<EditPlan> plan_bitmap_add(const Assembly& array, const BitmapTarget& target, const EditClock& clock) {
@@ -303,6 +313,8 @@ Result<EditPlan> plan_bitmap_convert(const Assembly& array, const BitmapTarget& 
     }
     TRY(view, view_of_file(array, *from));
     now.view = std::move(view);
+  } else if (from && !taken_from_file(array, now, target, *from)) {
+    return refused("the array has a bitmap on its members: --from is for one whose bitmap is in a file");
   }
   return checked(Changer(array, std::move(now), target, clock).plan(from), array);
 }

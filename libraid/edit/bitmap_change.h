@@ -16,7 +16,7 @@ namespace mdtool {
 
 struct BitmapTarget {
   bitmap::Kind kind = bitmap::Kind::classic;
-  std::optional<std::uint64_t> chunk_bytes;    // none: what is kept, or the default; of a lockless one it follows
+  std::optional<std::uint64_t> chunk_bytes;    // none: kept where it fits, or the default; of a lockless one it follows
   std::optional<std::int64_t> offset_sectors;  // from the superblock; none: where it is, or the first room
   std::string file;                            // not empty: an external classic bitmap goes there, nothing inside
 };
@@ -33,8 +33,8 @@ struct BitmapFile {
 Result<EditPlan> plan_bitmap_add(const Assembly& array, const BitmapTarget&, const EditClock&);
 // What the bitmap alone knew becomes a resync of the whole array.
 Result<EditPlan> plan_bitmap_remove(const Assembly& array, const EditClock&);
-// Also to and from external files, into other chunks, to another place. `from` is not looked at where the array has a
-// bitmap inside.
+// Also to and from external files, into other chunks, to another place. `from` is refused where the array has a bitmap
+// inside, unless that is the one asked for and says no less: after a cut, or when all was done before.
 Result<EditPlan> plan_bitmap_convert(const Assembly& array, const BitmapTarget&, const std::optional<BitmapFile>& from,
                                      const EditClock&);
 // A lockless header that states were written over (bitmap::overwritten_by_states()), rebuilt: what may have been missed

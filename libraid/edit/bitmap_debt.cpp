@@ -39,6 +39,16 @@ void owe_first_chunk(std::span<std::byte> lockless_states) {
   }
 }
 
+bitmap::NewBitmap new_bitmap_of(const Assembly& array, const BitmapShape& shape, std::uint64_t events) {
+  bitmap::NewBitmap cut;
+  cut.uuid = array.array().bitmap_uuid;
+  cut.events = events;
+  cut.sync_size = array.bitmap.expected.sync_size;
+  cut.chunk_bytes = shape.geometry.chunk.bytes();
+  cut.sectors_reserved = shape.sectors_reserved;
+  return cut;
+}
+
 BitmapDebt::BitmapDebt(const Assembly& array, const BitmapView& view) : chunk_(view.expected.sync_size) {
   const bool content = view.trust == Trust::believed || view.trust == Trust::stale || view.trust == Trust::first_use;
   if (content && view.classic) {

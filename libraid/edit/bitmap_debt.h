@@ -10,6 +10,7 @@
 
 #include "libmeta/bitmap/new_bitmap.h"
 #include "libraid/assemble/assembly.h"
+#include "libraid/edit/bitmap_room.h"
 
 namespace mdtool {
 
@@ -17,6 +18,9 @@ namespace mdtool {
 // pass that skips that chunk can end after one stripe of the next. The array is to be dirty, so that parity comes from
 // data.
 void owe_first_chunk(std::span<std::byte> lockless_states);
+
+// How a bitmap of this shape is cut for the array.
+bitmap::NewBitmap new_bitmap_of(const Assembly& array, const BitmapShape& shape, std::uint64_t events);
 
 class BitmapDebt {
  public:

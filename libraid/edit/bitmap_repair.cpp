@@ -21,8 +21,6 @@ namespace {
 
 using bitmap::ChunkState;
 
-constexpr std::uint32_t usual_room_sectors = 256;  // that mdadm reserves
-
 Error refused(std::string text) {
   return {ErrorKind::refused, std::move(text)};
 }
@@ -113,7 +111,7 @@ class Repairer {
     BitmapShape shape = *now_.shape;
     shape.kind = bitmap::Kind::lockless;
     shape.sectors_reserved = static_cast<std::uint32_t>(
-        std::min<std::uint64_t>(usual_room_sectors, Sectors::from_bytes(shape.room_bytes).count()));
+        std::min<std::uint64_t>(bitmap::lockless_room_sectors, Sectors::from_bytes(shape.room_bytes).count()));
     if (believed()) {
       // Members that this repair has reached before it was cut off.
       shape.sectors_reserved = now_.view.lockless->header().sectors_reserved;
@@ -129,23 +127,13 @@ class Repairer {
                                    [&](const Damaged& d) { return surviving_chunk(d.header, least) == chunk; });
     if (chunk && alike) {
       const Sectors cut(*chunk);
-      shape.geometry = {cut, sync_size / cut + ((sync_size % cut).is_zero() ? 0 : 1)};
+      shape.geometry = {cut, bitmap::chunks_in(sync_size, cut)};
       chunk_is_known_ = true;
     }
     if (shape.used_bytes() > shape.room_bytes) {
       return refused("the bitmap's place has no room for its chunk states");
     }
     return shape;
-  }
-
-  bitmap::NewBitmap cut_of(const BitmapShape& shape, std::uint64_t events) const {
-    bitmap::NewBitmap cut;
-    cut.uuid = a_.array().bitmap_uuid;
-    cut.events = events;
-    cut.sync_size = now_.view.expected.sync_size;
-    cut.chunk_bytes = shape.geometry.chunk.bytes();
-    cut.sectors_reserved = shape.sectors_reserved;
-    return cut;
   }
 
   // As the kernel takes them where a bitmap missed updates: Action::stale, on all copies together.
@@ -175,7 +163,8 @@ class Repairer {
   }
 
   Result<bitmap::Lockless> read_copy(const Damaged& d, const BitmapShape& shape) const {
-    std::vector<std::byte> header = bitmap::new_lockless(cut_of(shape, a_.array().events), ChunkState::need_sync);
+    std::vector<std::byte> header =
+        bitmap::new_lockless(new_bitmap_of(a_, shape, a_.array().events), ChunkState::need_sync);
     header.resize(bitmap::header_bytes);
     TRY(cured, PatchedSource::of(*d.candidate->metadata, {{d.offset_bytes, std::move(header)}}).in(d.candidate->path));
     TRY(copy, bitmap::Lockless::read(*cured, d.offset_bytes, now_.view.expected).in(d.candidate->path));
@@ -185,7 +174,7 @@ class Repairer {
 
   std::vector<std::byte> area_of(const BitmapShape& shape, const std::vector<std::byte>& states,
                                  std::uint64_t events) const {
-    std::vector<std::byte> area = bitmap::new_lockless(cut_of(shape, events), ChunkState::need_sync);
+    std::vector<std::byte> area = bitmap::new_lockless(new_bitmap_of(a_, shape, events), ChunkState::need_sync);
     std::ranges::copy(states, area.begin() + bitmap::lockless_states_offset);
     area.resize(static_cast<std::size_t>(shape.area_bytes()), std::byte{0xff});
     return area;
@@ -202,7 +191,7 @@ class Repairer {
     plan.costs.push_back("the bitmap may have missed updates: " + std::to_string(due) + " of " +
                          std::to_string(shape.geometry.chunks) +
                          " chunks are due for a resync; until that is done a lost member costs data there");
-    plan.next.emplace_back("afterwards: mdtool resync MEMBER..., or let the kernel do it");
+    plan.next.emplace_back(resync_advice(a_));
     plan.next.emplace_back(
         "kernels destroy such a header on logical blocks of 4 KiB again and again: mdtool bitmap "
         "convert --bitmap=internal MEMBER... gives the array a classic one");

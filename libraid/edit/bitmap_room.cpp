@@ -17,11 +17,10 @@ using bitmap::Kind;
 constexpr std::int64_t block_sectors = 8;           // 4 KiB: places and pages of a bitmap are multiples of it
 constexpr std::int64_t superblock_sectors = 8;      // of every format
 constexpr std::int64_t most_classic_sectors = 256;  // mdadm never gives a bitmap more than 128 KiB
-constexpr std::int64_t lockless_room_sectors = 256;
+constexpr std::int64_t lockless_room_sectors = bitmap::lockless_room_sectors;
 constexpr std::int64_t room_0_90_sectors = 120;  // 60 KiB
 // llbitmap_init() does not count the header: state bytes reach up to a page beyond the room.
 constexpr std::int64_t lockless_spill_sectors = block_sectors;
-constexpr std::uint64_t file_room_bytes = std::uint64_t{128} << 10;
 constexpr std::int64_t far = std::int64_t{1} << 30;  // no bitmap begins further off: bitmap_offset is 32 bits
 
 // Sectors from the superblock, [from, to).
@@ -105,22 +104,25 @@ std::vector<Span> gaps_on(std::span<const Member* const> members, Kind kind) {
   return gaps;
 }
 
-std::uint64_t chunks_in(Sectors sync_size, Sectors chunk) {
-  return sync_size / chunk + ((sync_size % chunk).is_zero() ? 0 : 1);
-}
-
 Error refused(std::string text) {
   return {ErrorKind::refused, std::move(text)};
 }
 
 Status check_chunk(std::uint64_t bytes) {
-  constexpr std::uint64_t least = 4096;  // mdadm's; the kernel takes 512
-  constexpr std::uint64_t most = std::uint64_t{1} << 31;
-  if (bytes < least || bytes > most || !std::has_single_bit(bytes)) {
+  if (bytes < bitmap::min_new_chunk_bytes || bytes > bitmap::max_new_chunk_bytes || !std::has_single_bit(bytes)) {
     return Error{ErrorKind::usage,
                  "a bitmap's chunk is a power of two from 4 KiB to 2 GiB, not " + std::to_string(bytes) + " bytes"};
   }
   return Done{};
+}
+
+// What is kept where its bits fit, else the finest that fits.
+std::uint64_t chunk_for(const BitmapView& view, std::uint64_t room_bytes) {
+  if (!view.classic) {
+    return bitmap::default_classic_chunk_bytes(view.expected.sync_size, room_bytes);
+  }
+  const bool fits = bitmap::header_bytes + (view.classic->chunks() + 7) / 8 <= room_bytes;
+  return fits ? view.classic->chunk().bytes() : bitmap::min_classic_chunk_bytes(view.expected.sync_size, room_bytes);
 }
 
 Result<BitmapShape> classic_shape(const BitmapTarget& target, const BitmapView& view, std::int64_t offset,
@@ -128,12 +130,11 @@ Result<BitmapShape> classic_shape(const BitmapTarget& target, const BitmapView& 
   if (room_bytes <= bitmap::header_bytes) {
     return refused("there are only " + room_text + ": too few for a bitmap");
   }
-  const std::uint64_t chunk = target.chunk_bytes ? *target.chunk_bytes
-                              : view.classic     ? view.classic->chunk().bytes()
-                                             : bitmap::default_classic_chunk_bytes(view.expected.sync_size, room_bytes);
-  TRY(possible, view.classic && !target.chunk_bytes ? Status(Done{}) : check_chunk(chunk));
+  const std::uint64_t chunk = target.chunk_bytes ? *target.chunk_bytes : chunk_for(view, room_bytes);
+  const bool kept = !target.chunk_bytes && view.classic && chunk == view.classic->chunk().bytes();
+  TRY(possible, kept ? Status(Done{}) : check_chunk(chunk));
   const Sectors cut = Sectors::from_bytes(chunk);
-  BitmapShape shape{Kind::classic, offset, {cut, chunks_in(view.expected.sync_size, cut)}, 0, room_bytes};
+  BitmapShape shape{Kind::classic, offset, {cut, bitmap::chunks_in(view.expected.sync_size, cut)}, 0, room_bytes};
   if (shape.used_bytes() > room_bytes) {
     return refused("a bit for each of " + std::to_string(shape.geometry.chunks) + " chunks of " +
                    std::to_string(chunk) + " bytes does not fit into the " + room_text);
@@ -193,9 +194,21 @@ class Chooser {
     const Span room = in_place(before_ && !stays ? without(gaps, taken_by(*before_)) : gaps, offset);
     if (room.sectors() == 0) {
       return refused(std::to_string(offset) +
-                     " sectors from the superblock is no place for a bitmap: something else is there, or will be");
+                     " sectors from the superblock is no place for a bitmap: " + what_is_at(offset));
     }
     return shape_in(room, Place::given);
+  }
+
+  std::string what_is_at(std::int64_t offset) const {
+    for (const Member* m : members_) {
+      const std::optional<Span> log = log_of(m->description());
+      if (log && log->from <= offset && offset < log->to) {
+        return "the bad-block log has sectors " + std::to_string(log->from) + " to " + std::to_string(log->to - 1);
+      }
+    }
+    return before_ && taken_by(*before_).from <= offset && offset < taken_by(*before_).to
+               ? "the present bitmap is there"
+               : "it lies outside of the room for one";
   }
 
   void keep(Result<BitmapShape> shape, std::vector<BitmapShape>& found) {
@@ -250,7 +263,7 @@ class Chooser {
     shape.geometry = geometry;
     while (shape.used_bytes() > shape.room_bytes) {
       shape.geometry.chunk = shape.geometry.chunk * 2;
-      shape.geometry.chunks = chunks_in(sync_size_, shape.geometry.chunk);
+      shape.geometry.chunks = bitmap::chunks_in(sync_size_, shape.geometry.chunk);
     }
     if (may_keep_chunks(shape)) {
       shape.geometry = before_->geometry;
@@ -329,7 +342,8 @@ Result<BitmapShape> choose_shape(std::span<const Member* const> members, const B
 }
 
 Result<BitmapShape> shape_in_file(const BitmapTarget& target, const BitmapView& view) {
-  return classic_shape(target, view, 0, file_room_bytes, "128 KiB that mdtool gives an external file");
+  return classic_shape(target, view, 0, bitmap::max_area_bytes,
+                       std::to_string(bitmap::max_area_bytes) + " bytes that an external file may have");
 }
 
 }  // namespace mdtool

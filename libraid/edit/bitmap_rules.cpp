@@ -84,6 +84,11 @@ BitmapNow bitmap_now(const Assembly& a) {
   return now;
 }
 
+std::string resync_advice(const Assembly& a) {
+  return a.bitmap.expected.raid456 ? "afterwards: mdtool resync MEMBER..., or let the kernel do it"
+                                   : "afterwards: the kernel does the resync at the next start";
+}
+
 Status check_bitmap_change(const Assembly& a) {
   const MemberDescription& d = a.array();
   TRY(level, check_level(d));

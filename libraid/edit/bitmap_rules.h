@@ -2,6 +2,7 @@
 // What every change of a bitmap asks first: whether the array can have one, and whether its members let it change now.
 #pragma once
 
+#include <string>
 #include <vector>
 
 #include "libraid/assemble/assembly.h"
@@ -16,6 +17,9 @@ struct BitmapNow {
   std::optional<BitmapShape> shape;  // none: the freshest superblock has no bitmap
 };
 BitmapNow bitmap_now(const Assembly& array);
+
+// What to do about a resync that is due now.
+std::string resync_advice(const Assembly& array);
 
 // Refused: levels without bitmaps, logs, a cluster, a reshape, a replacement, members filled by this very bitmap, a
 // dirty array that is degraded.

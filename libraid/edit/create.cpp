@@ -429,12 +429,12 @@ class Creator {
 
   std::string resync_text() const {
     if (task_.bitmap == Bitmap::lockless) {
-      return "nothing is synchronised beforehand: what is needed is done when a chunk is first written; mdtool "
-             "build-parity does it all at once" +
-             zeroing_text();
+      return "nothing is synchronised beforehand: what is needed is done when a chunk is first written" +
+             std::string(is_456(task_.level) ? "; mdtool build-parity does it all at once" : "") + zeroing_text();
     }
     return "a resync of " + bytes_text(places_.sync_size) + (task_.level == 10 ? " of the array" : " of every member") +
-           " is due: mdtool resync does it, or the kernel when it first starts the array" + zeroing_text();
+           " is due: " + (is_456(task_.level) ? "mdtool resync does it, or the kernel" : "the kernel does it") +
+           " when it first starts the array" + zeroing_text();
   }
 
   std::string zeroing_text() const {

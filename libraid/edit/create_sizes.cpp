@@ -109,9 +109,10 @@ Sectors least_member(const CreateTask& task, const NewPlaces& places, Sectors wa
 
 Error too_small(const CreateTask& task, const NewPlaces& places, const CreateMember& member) {
   const Sectors wanted = task.size ? rounded_down(*task.size, unit_of(places)) : unit_of(places);
-  return wrong(member.candidate->path + ": has " + std::to_string(member_size(member).bytes()) +
-               " bytes, too few: for " + std::to_string(wanted.bytes()) + " bytes of data and what goes with them " +
-               std::to_string(least_member(task, places, wanted).bytes()) + " are needed");
+  return {ErrorKind::refused, member.candidate->path + ": has " + std::to_string(member_size(member).bytes()) +
+                                  " bytes, too few: for " + std::to_string(wanted.bytes()) +
+                                  " bytes of data and what goes with them " +
+                                  std::to_string(least_member(task, places, wanted).bytes()) + " are needed"};
 }
 
 Status measure(const CreateTask& task, NewPlaces& places) {
@@ -127,6 +128,15 @@ Status measure(const CreateTask& task, NewPlaces& places) {
     places.largest = std::max(places.largest, room);
   }
   return Done{};
+}
+
+// As mdadm, but for its --layout=dangerous: kernels from 5.4 on start none whose zones depend on a layout not recorded.
+Status check_zones(const CreateTask& task, const NewPlaces& places) {
+  if (task.level != 0 || task.metadata != "0.90" || places.smallest == places.largest) {
+    return Done{};
+  }
+  return wrong(
+      "the members differ in size, and 0.90 metadata cannot say which raid0 layout is meant: take 1.2 metadata");
 }
 
 Status choose_size(const CreateTask& task, NewPlaces& places) {
@@ -313,6 +323,7 @@ Result<NewPlaces> choose_places(const CreateTask& task) {
     places.data_offset = task.data_offset.value_or(default_data_offset(task, places.chunk, first));
   }
   TRY(measured, measure(task, places));
+  TRY(zones, check_zones(task, places));
   TRY(sized, choose_size(task, places));
   places.sync_size = choose_sync_size(task, places);
   TRY(bitmap, place_bitmap(task, places));

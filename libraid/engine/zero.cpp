@@ -116,8 +116,8 @@ Status Zeroing::verify_samples(std::span<const SectorRange> ranges, Sampling sam
     if (found) {
       return Error{ErrorKind::io, m.path + ": byte " + std::to_string(*found) +
                                       " is not zero although the device reported it zeroed: it does not keep that "
-                                      "promise, and no other zero of it is believed. Write the zeroes instead "
-                                      "(--method=write)"};
+                                      "promise, and no other zero of it is believed. Zeroes that are written "
+                                      "instead may be kept"};
     }
   }
   return Done{};

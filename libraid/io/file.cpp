@@ -128,6 +128,11 @@ Result<std::unique_ptr<FileDevice>> FileDevice::open(const std::string& path, Ac
   if (FileIdentity::of(status) != FileIdentity::of(before)) {
     return Error{ErrorKind::io, path + ": was replaced while it was being opened"};
   }
+  // The kernel lets a read-only device be opened for writing, and fails the first write.
+  int read_only = 0;
+  if (exclusive != 0 && ::ioctl(fd.get(), BLKROGET, &read_only) == 0 && read_only != 0) {
+    return Error{ErrorKind::io, path + ": a read-only device"};
+  }
   const off_t end = ::lseek(fd.get(), 0, SEEK_END);
   if (end < 0) {
     return io_error(path + ": finding its size", errno);

@@ -14,5 +14,7 @@ namespace mdtool {
 // "ext4 (filesystem)", "gpt (partition table)", ...; empty where nothing is known of it.
 Result<std::vector<std::string>> signatures(const FileDevice& device, std::uint64_t offset_bytes,
                                             std::uint64_t size_bytes);
+// Of what is no file, such as an array that nothing has started: by what lies near both ends.
+Result<std::vector<std::string>> signatures(const Source& source, const std::string& name);
 
 }  // namespace mdtool

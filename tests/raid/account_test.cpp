@@ -306,6 +306,21 @@ TEST(SplitBrain, TwoMirrorsThatWentOnAlone) {
   EXPECT_EQ(choice(a, "start-degraded"), nullptr) << "the freshest must not win silently";
 }
 
+TEST(Choices, OfALevelThatMdtoolDoesNotSynchroniseAreTheKernels) {
+  std::vector<Image> images = load_fixture("1.2-raid1-2-classic");
+  SuperblockChange dirty;
+  dirty.resync_offset = Sectors();
+  for (Image& image : images) {
+    change(image, dirty);
+  }
+  const Look look = look_at(images);
+  const Account a = account(look);
+  const Choice* resync = choice(a, "resync");
+  ASSERT_NE(resync, nullptr);
+  EXPECT_TRUE(resync->command.starts_with("mdadm --assemble")) << resync->command;
+  EXPECT_TRUE(look.array().reasons.front().starts_with("dirty")) << look.array().reasons.front();
+}
+
 TEST(SplitBrain, HalvesOfARaid10) {
   std::vector<Image> images = load_fixture("1.2-raid10-4-none");
   for (std::size_t i : {0U, 2U}) {

@@ -10,6 +10,7 @@
 #include "libmeta/bitmap/new_bitmap.h"
 #include "libmeta/convert.h"
 #include "libraid/edit/bitmap_room.h"
+#include "tests/raid/blank_members.h"
 #include "tests/raid/edited_array.h"
 
 namespace mdtool::test {
@@ -102,8 +103,10 @@ void keep_memory() {
   mallopt(M_TRIM_THRESHOLD, most);
 }
 
-// After every sector of the plan the array starts, with what was owed before still owed, and the plan made again from
-// there ends where the whole one does.
+constexpr std::size_t cut_stride = MDTOOL_TEST_SCALE > 1 ? 1 : 2;
+
+// After sectors of the plan the array starts, with what was owed before still owed, and the plan made again from there
+// ends where the whole one does.
 enum class Judged { by_superblocks, with_a_file };
 void expect_safe(const std::vector<Image>& images, const Planner& planner, Judged how = Judged::by_superblocks) {
   keep_memory();
@@ -116,7 +119,10 @@ void expect_safe(const std::vector<Image>& images, const Planner& planner, Judge
   std::size_t done = 0;
   for (const SectorWrite& w : sector_writes(*whole, images)) {
     write(cut, w);
-    SCOPED_TRACE("after " + std::to_string(++done) + " sector writes");
+    if (++done % cut_stride != 0) {
+      continue;
+    }
+    SCOPED_TRACE("after " + std::to_string(done) + " sector writes");
     const Planned again = planned(cut, planner);
     ASSERT_TRUE(how == Judged::with_a_file || covers(owed(again.look.array()), before));
     ASSERT_LE(again.look.array().verdict, verdict);
@@ -166,7 +172,7 @@ TEST(LocklessToClassic, ACleanSuperblockDoesNotDropTheBits) {
   const Planned made = planned(images, convert(classic()));
   ASSERT_TRUE(made.plan) << made.reason();
   EXPECT_TRUE(mentions(made.plan->costs, "due for a resync"));
-  EXPECT_TRUE(mentions(made.plan->next, "build-parity"));
+  EXPECT_TRUE(mentions(made.plan->costs, "build-parity"));
   const Look look = look_at(applied(*made, images));
   EXPECT_FALSE(look.array().clean);
   EXPECT_GT(look.array().bitmap.classic->set_count(), 0U);
@@ -297,6 +303,34 @@ TEST(Add, CleanArraysOweNothingAndDirtyOnesAll) {
   EXPECT_FALSE(due.array().clean);
 }
 
+TEST(Add, AdviceAndStepsAreThoseOfTheArray) {
+  const auto said = [](const std::string& fixture, const Planner& planner) {
+    const Planned made = planned(load_fixture(fixture), planner);
+    EXPECT_TRUE(made.plan) << made.reason();
+    std::string text;
+    for (const auto* list : {&made.plan->steps, &made.plan->costs, &made.plan->next}) {
+      for (const std::string& line : *list) {
+        text += line + "\n";
+      }
+    }
+    return text;
+  };
+  EXPECT_EQ(said("1.2-raid5-4-none-clean", add(file("/tmp/map"))).find("no bitmap any more"), std::string::npos);
+  EXPECT_NE(said("1.2-raid5-4-classic-clean", convert(file("/tmp/map"))).find("no bitmap any more"), std::string::npos);
+  const std::string parity = said("1.2-raid6-5-lockless-unwritten", remove());
+  EXPECT_NE(parity.find("build-parity"), std::string::npos);
+  EXPECT_NE(parity.find("mdtool resync"), std::string::npos);
+  auto mirror = load_fixture("1.2-raid1-2-classic");
+  mirror = after(mirror, convert(lockless()));
+  for (Image& image : mirror) {
+    ASSERT_TRUE(store(std::span(image), 8192 + bitmap::lockless_states_offset, std::byte{0}));
+  }
+  const Planned made = planned(mirror, remove());
+  ASSERT_TRUE(made.plan) << made.reason();
+  EXPECT_TRUE(mentions(made.plan->next, "the kernel does"));
+  EXPECT_FALSE(mentions(made.plan->costs, "build-parity"));
+}
+
 TEST(Add, WhereAResyncStoppedItGoesOn) {
   const auto images = load_fixture("1.2-raid6-4-none-resync-stopped");
   const Sectors reached = look_at(images).array().array().resync_offset;
@@ -341,7 +375,7 @@ TEST(Remove, WhatALocklessBitmapKnewBecomesAWholeResync) {
   const Planned made = planned(images, remove());
   ASSERT_TRUE(made.plan) << made.reason();
   EXPECT_TRUE(mentions(made.plan->costs, "due for a resync"));
-  EXPECT_TRUE(mentions(made.plan->next, "mdtool build-parity"));
+  EXPECT_TRUE(mentions(made.plan->costs, "mdtool build-parity"));
   const Look look = look_at(applied(*made, images));
   EXPECT_EQ(look.array().bitmap.trust, Trust::absent);
   EXPECT_TRUE(look.array().array().resync_offset.is_zero());
@@ -366,6 +400,16 @@ TEST(Remove, ADegradedClassicArrayLosesOnlyTheQuickReAdd) {
   ASSERT_TRUE(made.plan) << made.reason();
   EXPECT_TRUE(mentions(made.plan->costs, "filled whole"));
   expect_safe(images, remove());
+}
+
+TEST(ChunkSize, ADegradedArrayTakesNobodyBackByItsBits) {
+  const auto images = load_fixture("1.2-raid5-4-classic-stale-member");
+  const Planned made = planned(images, convert(classic(128 * kib)));
+  ASSERT_TRUE(made.plan) << made.reason();
+  EXPECT_TRUE(mentions(made.plan->costs, "filled whole"));
+  const Look look = look_at(applied(*made, images));
+  EXPECT_EQ(look.array().bitmap.classic->header().events_cleared, look.array().array().events);
+  expect_safe(images, convert(classic(128 * kib)));
 }
 
 TEST(ChunkSize, BitsAreUnitedAndDividedAndEventsClearedStays) {
@@ -396,6 +440,8 @@ TEST(Place, MovesWithinTheRoomAndNowhereElse) {
   for (const std::int64_t offset : {0, 16, 4096, 1 << 24, 65, -8}) {
     EXPECT_FALSE(planned(images, convert(classic({}, offset))).plan) << offset;
   }
+  EXPECT_NE(planned(images, convert(classic({}, 16))).reason().find("bad-block log has sectors 16 to 23"),
+            std::string::npos);
   const Look far = look_at(after(images, convert(lockless(512))));
   EXPECT_EQ(bitmap_place(far), 512);
   EXPECT_EQ(far.array().bitmap.kind, Kind::lockless);
@@ -458,6 +504,36 @@ TEST(File, WrittenReadAndMovedInside) {
   expect_safe(bare, convert_from(lockless(), "/tmp/map", content), Judged::with_a_file);
 }
 
+// A file has up to a million chunks, more than there are bits inside or in 128 KiB.
+TEST(File, OfANewArrayMovesInsideAndIntoAnotherFile) {
+  Blanks members(1, alike(2, std::uint64_t{5} << 30));
+  members.task.size = Sectors::from_bytes(std::uint64_t{4} << 30);
+  members.task.bitmap = CreateTask::Bitmap::file;
+  members.task.bitmap_file = "/tmp/map";
+  const auto made = members.plan();
+  ASSERT_TRUE(made && made->file);
+  const MemoryDevice content(made->file->content);
+  const Look look = members.made();
+  const BitmapFile from{"/tmp/map", &content};
+
+  const auto copied = plan_bitmap_convert(look.array(), file("/tmp/other"), from, clock_of_test());
+  ASSERT_TRUE(copied) << copied.error().text;
+  ASSERT_TRUE(copied->file);
+  EXPECT_TRUE(std::equal(made->file->content.begin(), made->file->content.end(), copied->file->content.begin()));
+
+  const auto inside = plan_bitmap_convert(look.array(), classic(), from, clock_of_test());
+  ASSERT_TRUE(inside) << inside.error().text;
+  const auto tried = try_plan(look.candidates, *inside);
+  ASSERT_TRUE(tried);
+  const auto arrays = assemble(tried->candidates);
+  ASSERT_EQ(arrays.size(), 1U);
+  ASSERT_TRUE(arrays.front().bitmap.classic);
+  const bitmap::Classic& bits = *arrays.front().bitmap.classic;
+  EXPECT_EQ(arrays.front().bitmap.trust, Trust::believed);
+  EXPECT_EQ(bits.set_count(), bits.chunks());
+  EXPECT_FALSE(plan_bitmap_convert(look.array(), classic(4 * kib), from, clock_of_test()));
+}
+
 TEST(File, OneThatMissedUpdatesCallsEverythingDueAndAStrangersIsRefused) {
   const auto images = load_fixture("1.2-raid5-4-none-clean");
   const Look look = look_at(images);
@@ -481,12 +557,29 @@ TEST(File, OneThatMissedUpdatesCallsEverythingDueAndAStrangersIsRefused) {
   EXPECT_NE(planned(images, convert_from(classic(), "states", states)).reason().find("lockless"), std::string::npos);
 }
 
-TEST(File, IsNotLookedAtWhereTheArrayHasABitmapInside) {
+TEST(File, IsRefusedWhereTheArrayHasABitmapInsideThatSaysLess) {
   const auto images = load_fixture("1.2-raid5-4-classic-crash");
+  const auto refused = [&](const BitmapTarget& target, const Source& content) {
+    return planned(images, convert_from(target, "f", content)).reason().find("bitmap on its members") !=
+           std::string::npos;
+  };
   const MemoryDevice nothing(std::vector<std::byte>(512));
-  const Planned made = planned(images, convert_from(classic(), "nothing", nothing));
-  ASSERT_TRUE(made.plan) << made.reason();
-  EXPECT_TRUE(made.plan->nothing_to_do());
+  EXPECT_TRUE(refused(classic(), nothing));
+  const Look look = look_at(images);
+  const std::uint64_t at = *candidate(look, 0)->chosen()->description.bitmap_offset_bytes;
+  auto bytes = *read_bytes(*candidate(look, 0)->metadata, at, 64 * kib);
+  const MemoryDevice same(bytes);
+  const Planned again = planned(images, convert_from(classic(), "f", same));
+  ASSERT_TRUE(again.plan) << again.reason();
+  EXPECT_TRUE(again.plan->nothing_to_do());
+  EXPECT_TRUE(refused(classic(8 * kib), same));
+  EXPECT_TRUE(refused(lockless(), same));
+  const auto clear = std::find_if(bytes.begin() + bitmap::header_bytes, bytes.end(),
+                                  [](std::byte bits) { return bits == std::byte{0}; });
+  ASSERT_NE(clear, bytes.end());
+  *clear = std::byte{1};
+  const MemoryDevice more(bytes);
+  EXPECT_TRUE(refused(classic(), more));
 }
 
 TEST(Rejected, IsReplacedWithEverythingDue) {

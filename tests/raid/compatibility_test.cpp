@@ -104,7 +104,7 @@ TEST(Compatibility, BitmapsByTheirVersion) {
   EXPECT_EQ(six.oldest_mdadm, (SoftwareVersion{4, 6}));
   EXPECT_EQ(six.requirements.front().id, "bitmap-lockless");
   // Leaving it forgets which chunks have no parity.
-  EXPECT_NE(six.requirements.front().change.find("build-parity --all"), std::string::npos);
+  EXPECT_NE(six.requirements.front().change.find("bitmap convert --bitmap=internal"), std::string::npos);
   auto classic = load_fixture("1.2-raid5-4-classic-clean");
   clear_logical_block_size(classic);
   EXPECT_EQ(requirement(of(classic), "bitmap-classic").kernel, (SoftwareVersion{2, 6, 15}));

@@ -101,7 +101,7 @@ TEST(CreateSizes, WhatATooSmallMemberNeedsIsEnoughAndNoMoreThanThat) {
     Blanks small = blanks(metadata, 5, {64 * mib, 64 * mib, 16384});
     small.task.chunk = Sectors(128);
     small.task.size = Sectors(4096);
-    const std::string text = small.refusal(ErrorKind::usage);
+    const std::string text = small.refusal(ErrorKind::refused);
     const std::string tail = " are needed";
     ASSERT_TRUE(text.ends_with(tail)) << text;
     const std::string head = text.substr(0, text.size() - tail.size());
@@ -413,7 +413,7 @@ const std::vector<Refusal> refusals{
     {"exclude each other", 5, three, ppl(Bitmap::internal)},
     {"at most 64", 5, alike(65, m), ppl()},
     {"longer than the 32 bytes", 5, three, [](CreateTask& task) { task.set_name = std::string(33, 'x'); }},
-    {"m1: has 1048576 bytes", 5, {m, mib, m}},
+    {"members differ in size", 0, {m, m, 2 * m}, metadata("0.90")},
 };
 
 TEST(CreateRefuses, WhatDoesNotExist) {
@@ -423,6 +423,25 @@ TEST(CreateRefuses, WhatDoesNotExist) {
     one.change(members.task);
     const std::string text = members.refusal(ErrorKind::usage);
     EXPECT_NE(text.find(one.words), std::string::npos) << text;
+  }
+}
+
+TEST(CreateRefuses, ATooSmallMember) {
+  const std::string text = Blanks(5, {m, mib, m}).refusal(ErrorKind::refused);
+  EXPECT_NE(text.find("m1: has 1048576 bytes"), std::string::npos) << text;
+}
+
+TEST(CreateRoles, AdviceIsForTheLevel) {
+  for (const Bitmap bitmap : {Bitmap::none, Bitmap::lockless}) {
+    for (const std::int32_t level : {1, 10}) {
+      Blanks members(level, alike(2, m));
+      members.task.bitmap = bitmap;
+      EXPECT_FALSE(mentions(members.plan()->next, "mdtool"));
+    }
+    Blanks members(5, alike(3, m));
+    members.task.bitmap = bitmap;
+    EXPECT_TRUE(mentions(members.made().array().reasons, "not synchronised yet"));
+    EXPECT_TRUE(mentions(members.plan()->next, bitmap == Bitmap::none ? "mdtool resync" : "mdtool build-parity"));
   }
 }
 
