@@ -260,7 +260,8 @@ Status ArrayCommand::carry_out(const MemberSet& members, const Assembly& array, 
     outcome.exit |= exit_status::uncorrected;
   }
   if (!undo->path().empty()) {
-    outcome.text += "Metadata as it was: " + undo->path() + " (mdtool undo puts it back)\n";
+    outcome.text +=
+        folded(printable(undo->path(), terminal_charset()) + " (mdtool undo puts it back)", 2, "Metadata as it was: ");
   }
   outcome.exit |= report->exit;
   return Done{};

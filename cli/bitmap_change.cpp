@@ -4,6 +4,7 @@
 #include <charconv>
 #include <ctime>
 
+#include "cli/create_words.h"
 #include "libraid/io/file.h"
 
 namespace mdtool::cli {
@@ -15,25 +16,11 @@ EditClock clock_now() {
   return {static_cast<std::uint64_t>(std::time(nullptr)), {}};
 }
 
-template <typename Number>
-std::optional<Number> number_in(std::string_view text) {
-  Number number = 0;
+std::optional<std::int64_t> offset_in(std::string_view text) {
+  std::int64_t number = 0;
   const char* end = text.data() + text.size();
   const auto parsed = std::from_chars(text.data(), end, number);
   return parsed.ec == std::errc() && parsed.ptr == end ? std::optional(number) : std::nullopt;
-}
-
-// As parse_size() in mdadm's util.c takes them: KiB where nothing else is said.
-std::optional<std::uint64_t> size_bytes(std::string_view text) {
-  constexpr std::string_view suffixes = "KMGT";
-  unsigned shift = 10;
-  if (!text.empty() && suffixes.find(text.back()) != std::string_view::npos) {
-    shift += 10 * static_cast<unsigned>(suffixes.find(text.back()));
-    text.remove_suffix(1);
-  }
-  const auto number = number_in<std::uint64_t>(text);
-  const bool fits = number && *number != 0 && (*number << shift) >> shift == *number;
-  return fits ? std::optional(*number << shift) : std::nullopt;
 }
 
 Status take_kind(const std::string& word, BitmapTarget& target) {
@@ -60,14 +47,11 @@ Result<BitmapTarget> target_of(const BitmapChangeOptions& options, bitmap::Kind 
     TRY(taken, take_kind(*options.bitmap, target));
   }
   if (options.chunk) {
-    target.chunk_bytes = size_bytes(*options.chunk);
-    if (!target.chunk_bytes) {
-      return Error{ErrorKind::usage, "--bitmap-chunk=" + *options.chunk +
-                                         ": expected a size in KiB, or with one of the suffixes K, M, G and T"};
-    }
+    TRY(chunk, sectors_of("--bitmap-chunk", *options.chunk));
+    target.chunk_bytes = chunk.bytes();
   }
   if (options.offset) {
-    target.offset_sectors = number_in<std::int64_t>(*options.offset);
+    target.offset_sectors = offset_in(*options.offset);
     if (!target.offset_sectors) {
       return Error{ErrorKind::usage, "--offset=" + *options.offset + ": expected sectors from the superblock"};
     }

@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <ctime>
 #include <filesystem>
+#include <limits>
 #include <random>
 
 #include "cli/create_words.h"
@@ -25,8 +26,9 @@ constexpr std::string_view missing_word = "missing";
 constexpr std::string_view force_overwrite = "overwrite";
 constexpr std::string_view force_old_content = "old-content";
 constexpr std::string_view force_slow = "slow";
-constexpr std::size_t longest_name = 32;   // set_name
-constexpr std::size_t homehost_begin = 8;  // in the UUID of a 0.90 array
+constexpr std::size_t longest_name = 31;  // set_name, with a zero byte behind it as mdadm has it
+constexpr std::uint64_t most_seconds = (std::uint64_t{1} << 40) - 1;  // ctime: the low 40 bits
+constexpr std::size_t homehost_begin = 8;                             // in the UUID of a 0.90 array
 
 // The array's UUID and one for each member, drawn in the order in which they are asked for.
 class Uuids {
@@ -61,18 +63,28 @@ class Uuids {
 };
 
 // https://reproducible-builds.org/specs/source-date-epoch/
-Result<std::uint64_t> creation_time() {
+Result<std::uint64_t> creation_time(std::string_view metadata) {
   const char* epoch = std::getenv("SOURCE_DATE_EPOCH");
   if (epoch == nullptr || *epoch == '\0') {
     return static_cast<std::uint64_t>(std::time(nullptr));
   }
   const auto seconds = number_of(epoch);
-  return seconds ? Result<std::uint64_t>(*seconds)
-                 : Error{ErrorKind::usage, "SOURCE_DATE_EPOCH=" + std::string(epoch) + ": expected whole seconds"};
+  const std::uint64_t most = metadata == "0.90" ? std::numeric_limits<std::uint32_t>::max() : most_seconds;
+  return seconds && *seconds <= most
+             ? Result<std::uint64_t>(*seconds)
+             : Error{ErrorKind::usage, "SOURCE_DATE_EPOCH=" + std::string(epoch) +
+                                           ": expected whole seconds, at most " + std::to_string(most)};
 }
 
+// mdadm takes any byte; a control byte would reach terminals and device names.
 bool is_usable_name(std::string_view name) {
-  return std::none_of(name.begin(), name.end(), [](char c) { return c == '\0' || c == '\n'; });
+  return std::none_of(name.begin(), name.end(),
+                      [](char c) { return static_cast<unsigned char>(c) < ' ' || c == '\x7f'; });
+}
+
+bool share_bytes(const Origin& a, const Origin& b) {
+  return a.identity == b.identity && a.offset_bytes < b.offset_bytes + b.size_bytes &&
+         b.offset_bytes < a.offset_bytes + a.size_bytes;
 }
 
 class CreateCommand final : public EditCommand {
@@ -135,6 +147,7 @@ class CreateCommand final : public EditCommand {
   OutputFile::Existing existing_file() const override {
     return forces(force_overwrite) ? OutputFile::Existing::overwrite : OutputFile::Existing::refuse;
   }
+  std::string without_member() const override { return "write missing in its place"; }
   AfterFailure after_failure() const override { return AfterFailure::put_back; }
 
   Result<EditPlan> plan(const MemberSet& members) const override {
@@ -142,7 +155,7 @@ class CreateCommand final : public EditCommand {
     TRY(shaped, set_shape(task));
     TRY(sized, set_sizes(task));
     TRY(guarded, set_consistency(task));
-    TRY(now, creation_time());
+    TRY(now, creation_time(task.metadata));
     task.now_seconds = now;
     task.forces.old_content = forces(force_old_content);
     TRY(uuids, Uuids::of(seed_));
@@ -242,7 +255,7 @@ class CreateCommand final : public EditCommand {
     }
     task.set_uuid = wanted->value_or(task.set_uuid);
     if (!is_usable_name(name_) || !is_usable_name(homehost_) || homehost_.find(':') != std::string::npos) {
-      return Error{ErrorKind::usage, "--name and --homehost hold no line ends, and a host's name no colon"};
+      return Error{ErrorKind::usage, "--name and --homehost hold no control bytes, and a host's name no colon"};
     }
     if (task.metadata == "0.90") {
       return set_old_identity(task);
@@ -270,8 +283,7 @@ class CreateCommand final : public EditCommand {
 
   Status set_members(CreateTask& task, const MemberSet& members, Uuids& uuids) const {
     const std::size_t given = arguments().size();
-    const std::size_t spares =
-        spare_devices_.value_or(raid_devices_ && *raid_devices_ < given ? given - *raid_devices_ : 0);
+    const std::size_t spares = spare_devices_.value_or(0);
     const std::size_t slots = raid_devices_.value_or(static_cast<std::uint32_t>(given - std::min(spares, given)));
     if (slots + spares != given) {
       return Error{ErrorKind::usage, std::to_string(given) + " MEMBERs are given, for " + std::to_string(slots) +
@@ -280,10 +292,36 @@ class CreateCommand final : public EditCommand {
     }
     for (std::size_t i = 0; i < given; ++i) {
       TRY(member, member_for(arguments()[i], members, uuids));
+      TRY(alone, check_once(member, i, members));
       if (i >= slots && member.candidate == nullptr) {
         return Error{ErrorKind::usage, "a spare cannot be missing: leave it out"};
       }
       (i < slots ? task.slots : task.spares).push_back(std::move(member));
+    }
+    return check_apart(members);
+  }
+
+  // The argument at `index` is the first one for its member.
+  Status check_once(const CreateMember& member, std::size_t index, const MemberSet& members) const {
+    for (std::size_t i = 0; i < index && member.candidate != nullptr; ++i) {
+      const std::string& earlier = arguments()[i];
+      if (earlier != missing_word && *member_named(members, earlier) == member.candidate) {
+        return Error{ErrorKind::refused,
+                     earlier + " and " + arguments()[index] + " are the same member: each can have one place"};
+      }
+    }
+    return Done{};
+  }
+
+  // One member given twice is one candidate; others can still lie over each other.
+  static Status check_apart(const MemberSet& members) {
+    const std::span all = members.candidates();
+    for (std::size_t i = 0; i < all.size(); ++i) {
+      for (std::size_t j = 0; j < i; ++j) {
+        if (share_bytes(members.origin(all[i]), members.origin(all[j]))) {
+          return Error{ErrorKind::refused, all[j].path + " and " + all[i].path + " share bytes: no two members can"};
+        }
+      }
     }
     return Done{};
   }
@@ -301,6 +339,9 @@ class CreateCommand final : public EditCommand {
     }
     TRY(candidate, member_named(members, argument));
     const Origin& origin = members.origin(*candidate);
+    if (origin.offset_bytes % Sectors::bytes_each != 0) {
+      return Error{ErrorKind::refused, argument + ": begins within a sector, where no kernel can have a member"};
+    }
     TRY(device, FileDevice::open(origin.file, Access::read_only));
     TRY(content, signatures(*device, origin.offset_bytes, origin.size_bytes));
     member.candidate = candidate;

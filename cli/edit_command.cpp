@@ -2,6 +2,7 @@
 #include "cli/edit_command.h"
 
 #include <algorithm>
+#include <filesystem>
 
 #include "cli/output_json.h"
 #include "cli/output_text.h"
@@ -51,6 +52,25 @@ Status zero(const WritableMember& member, const ZeroedRange& range, const Run& r
   }
   TRY(flushed, zeroing.flush());
   return zeroing.verify_samples(std::span(&all, 1), Sampling::thorough);
+}
+
+bool same_place(const std::string& a, const std::string& b) {
+  const auto place = [](const std::string& path) {
+    std::error_code failed;
+    const auto real = std::filesystem::weakly_canonical(std::filesystem::absolute(path, failed), failed);
+    return failed ? std::filesystem::path(path) : real;
+  };
+  return place(a) == place(b);
+}
+
+// "done, 3 members and the file ./bits written"
+std::string done_text(const EditPlan& plan) {
+  const std::size_t count = plan.members.size();
+  std::string text = count == 0 ? "" : std::to_string(count) + (count == 1 ? " member" : " members");
+  if (plan.file) {
+    text += (text.empty() ? "the file " : " and the file ") + printable(plan.file->path, terminal_charset());
+  }
+  return "done, " + text + " written";
 }
 
 // What the plan replaced, as it was. True where all of it is on the members again.
@@ -156,13 +176,18 @@ Result<Outcome> EditCommand::run(const Surroundings& around) {
     outcome.text = text_of(*made);
   } else if (auto done = carry_out(members, *made, around, outcome); !done) {
     outcome.error = std::move(done).error();
+    const Json only_when_done = details(made->plan, made->outlook);
+    for (const auto& [key, value] : only_when_done.items()) {
+      outcome.document.erase(key);
+    }
   }
   return outcome;
 }
 
 Result<EditCommand::Planned> EditCommand::planned(const MemberSet& members) const {
   if (members.first_failure()) {
-    return Error(*members.first_failure()).in("a member that was named cannot be used (leave it out to go on without)");
+    return Error(*members.first_failure())
+        .in("a member that was named cannot be used (" + without_member() + " to go on without)");
   }
   TRY(plan, this->plan(members));
   TRY(outlook, PlanOutlook::of(members.candidates(), plan));
@@ -171,7 +196,13 @@ Result<EditCommand::Planned> EditCommand::planned(const MemberSet& members) cons
     of_plan.push_back(plan_member(members, *candidate));
   }
   TRY(zeroing, look_at_zeroing(members, plan));
-  TRY(file_checked, check_file(members, plan));
+  if (plan.file) {
+    TRY(checked, WholeFile::check(plan.file->path, plan.file->content, existing_file(), members));
+    std::error_code failed;
+    if (std::filesystem::exists(plan.file->path, failed)) {
+      plan.costs.push_back(plan.file->path + " is replaced: what it holds now is lost, no undo file has it");
+    }
+  }
   const std::vector<std::string> how = zeroing_steps(zeroing);
   plan.steps.insert(plan.steps.end(), how.begin(), how.end());
   return Planned{std::move(plan), std::move(of_plan), std::move(outlook), std::move(zeroing)};
@@ -211,9 +242,20 @@ Outcome EditCommand::first_outcome(LocatedFindings findings, const Planned& plan
   return outcome;
 }
 
+Result<UndoChoice> EditCommand::choose_undo(const EditPlan& plan) const {
+  if (plan.members.empty()) {
+    return UndoChoice{};  // nothing that it could put back
+  }
+  TRY(place, undo_.choose());
+  if (plan.file && !place.path.empty() && same_place(place.path, plan.file->path)) {
+    return Error{ErrorKind::refused, place.path + ": both the undo file and the bitmap's; nothing was written"};
+  }
+  return std::move(place);
+}
+
 Status EditCommand::carry_out(const MemberSet& members, const Planned& planned, const Surroundings& around,
                               Outcome& outcome) const {
-  TRY(place, undo_.choose());
+  TRY(place, choose_undo(planned.plan));
   outcome.findings.insert(outcome.findings.end(), place.findings.begin(), place.findings.end());
   if (!yes_) {
     TRY(confirmed, around.confirm(plan_question(outcome.findings, text_of(planned))));
@@ -224,13 +266,13 @@ Status EditCommand::carry_out(const MemberSet& members, const Planned& planned, 
     TRY(added, access.add(members.origin(candidate), candidate.path, planned_extents(planned.plan, i)));
   }
   TRY(undo, open_undo(place, access));
-  if (auto prepared = prepare(members, planned.plan, access, around, outcome); !prepared) {
+  std::optional<WholeFile> file;
+  if (auto prepared = prepare(members, planned.plan, access, file, around, outcome); !prepared) {
     remove_undo_if_empty(*undo);
     return prepared;
   }
-  TRY(applied, apply(planned.plan, access, *undo, outcome));
-  outcome.text = std::string(verb()) + ": done, " + std::to_string(planned.members.size()) +
-                 (planned.members.size() == 1 ? " member" : " members") + " written\n" + outlook_text(planned.outlook);
+  TRY(applied, apply(planned.plan, access, file, *undo, outcome));
+  outcome.text = folded(std::string(verb()) + ": " + done_text(planned.plan), 2, "") + outlook_text(planned.outlook);
   if (!undo->path().empty()) {
     outcome.text +=
         folded(printable(undo->path(), terminal_charset()) + " (mdtool undo puts it back)", 2, "Metadata as it was: ");
@@ -239,60 +281,69 @@ Status EditCommand::carry_out(const MemberSet& members, const Planned& planned, 
   return Done{};
 }
 
-// Refused before anything is zeroed; made only then, so that what stops before leaves no file.
-Status EditCommand::check_file(const MemberSet& members, const EditPlan& plan) const {
-  return plan.file ? OutputFile::check(plan.file->path, existing_file(), members) : Status(Done{});
-}
-
-Status EditCommand::write_file(const MemberSet& members, const EditPlan& plan) const {
-  TRY(file, OutputFile::create(plan.file->path, plan.file->content.size(), existing_file(), members));
-  TRY(written, file.write(0, plan.file->content));
-  return file.finish();
-}
-
-// What comes before the first stage: zeroes, and the file.
+// What comes before the first stage: the file, made before anything is zeroed and put in its place after, and zeroes.
 Status EditCommand::prepare(const MemberSet& members, const EditPlan& plan, WriteAccess& access,
-                            const Surroundings& around, Outcome& outcome) const {
+                            std::optional<WholeFile>& file, const Surroundings& around, Outcome& outcome) const {
   for (std::size_t i = 0; i < plan.members.size(); ++i) {
     const WritableMember& member = access.members()[i];
     TRY(same, still_as_planned(plan, i, *member.past_cache).in(member.path));
   }
-  if (!plan.zeroed.empty()) {
-    TRY(chosen, access.zero_by(zeroes().method));
-    mdtool::Progress progress{0, bytes_of(plan.zeroed)};
-    const WatchedRun watched(around, std::string(verb()), progress.total_bytes);
-    outcome.document["written"] = true;
-    for (const ZeroedRange& range : plan.zeroed) {
-      TRY(zeroed, zero(access.members()[range.member], range, watched.run(), progress)
-                      .in("members may be partly zeroed, and nothing else was written"));
-    }
+  if (plan.file) {
+    TRY(made, WholeFile::write(plan.file->path, plan.file->content, existing_file(), members));
+    file.emplace(std::move(made));
   }
-  return plan.file ? write_file(members, plan) : Status(Done{});
+  if (!plan.zeroed.empty()) {
+    TRY(zeroed,
+        zero_all(plan, access, around, outcome).in("members may be partly zeroed, and nothing else was written"));
+  }
+  if (file) {
+    TRY(placed,
+        file->put_in_place().in(plan.zeroed.empty() ? "no member was written"
+                                                    : "members are zeroed, and nothing else of them was written"));
+    outcome.document["written"] = true;
+  }
+  return Done{};
 }
 
-Status EditCommand::apply(const EditPlan& plan, WriteAccess& access, UndoSink& undo, Outcome& outcome) const {
+Status EditCommand::zero_all(const EditPlan& plan, WriteAccess& access, const Surroundings& around,
+                             Outcome& outcome) const {
+  TRY(chosen, access.zero_by(zeroes().method));
+  mdtool::Progress progress{0, bytes_of(plan.zeroed)};
+  const WatchedRun watched(around, std::string(verb()), progress.total_bytes);
+  outcome.document["written"] = true;
+  for (const ZeroedRange& range : plan.zeroed) {
+    TRY(zeroed, zero(access.members()[range.member], range, watched.run(), progress));
+  }
+  return Done{};
+}
+
+Status EditCommand::apply(const EditPlan& plan, WriteAccess& access, std::optional<WholeFile>& file, UndoSink& undo,
+                          Outcome& outcome) const {
   MetadataStages stages(access.members(), undo);
   auto applied = apply_plan(plan, stages);
   if (!applied) {
     remove_undo_if_empty(undo);
   }
   outcome.document["undo_file"] = undo_file_json(undo);
-  if (!applied && applied.error().kind == ErrorKind::refused && outcome.document["undo_file"].is_null()) {
+  const bool nothing_before = !plan.file && plan.zeroed.empty();
+  if (!applied && applied.error().kind == ErrorKind::refused && outcome.document["undo_file"].is_null() &&
+      nothing_before) {
     return std::move(applied).in("nothing was written");
   }
   outcome.document["written"] = true;
   if (!applied && after_failure() == AfterFailure::put_back && put_back(plan, access.members())) {
     remove_undo(undo);
-    if (plan.file && existing_file() == OutputFile::Existing::refuse) {
-      std::remove(plan.file->path.c_str());
-    }
+    const bool file_stays = file && !file->take_back();
     outcome.document["undo_file"] = nullptr;
-    outcome.document["written"] = !plan.zeroed.empty();
-    return std::move(applied).in("all metadata that was written is as it was before");
+    outcome.document["written"] = file_stays || !plan.zeroed.empty();
+    return std::move(applied).in("all metadata that was written is as it was before" +
+                                 (file_stays ? ", but " + plan.file->path + " is replaced" : std::string()));
   }
   if (!applied) {
     return std::move(applied).in(
-        "members may be partly written; the same command again finishes it" +
+        "members may be partly written; the same command again" +
+        std::string(plan.file && existing_file() == OutputFile::Existing::refuse ? " with --force=overwrite" : "") +
+        " finishes it" +
         (undo.path().empty() ? "" : ", and \"mdtool undo " + quoted(undo.path()) + "\" takes it back"));
   }
   return Done{};

@@ -3,14 +3,15 @@
 // zeroing, fenced write, report.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "cli/command.h"
 #include "cli/members.h"
-#include "cli/output_file.h"
 #include "cli/plan_json.h"
 #include "cli/plan_outlook.h"
+#include "cli/whole_file.h"
 #include "cli/write_access.h"
 #include "cli/zeroing.h"
 #include "libraid/edit/edit_plan.h"
@@ -37,7 +38,7 @@ class EditCommand : public Command {
   virtual MemberSet::Partitions partitions() const { return MemberSet::Partitions::followed; }
   // What need not be said although it was found before the change.
   virtual bool worth_telling(const LocatedFinding&) const { return true; }
-  // Keys of the document that only this verb has.
+  // Keys of the document that only this verb has; not of one that tells of an error.
   virtual Json details(const EditPlan&, const PlanOutlook&) const { return Json::object(); }
   // How members are zeroed where the plan has them zeroed first.
   struct Zeroes {
@@ -46,6 +47,8 @@ class EditCommand : public Command {
     std::string slow_allowed_by;  // the words that allow it
   };
   virtual Zeroes zeroes() const { return {}; }
+  // What to do with an argument that cannot be read.
+  virtual std::string without_member() const { return "leave it out"; }
   // What becomes of an existing file where the plan has one written.
   virtual OutputFile::Existing existing_file() const { return OutputFile::Existing::refuse; }
   // What becomes of members when a write fails in the middle.
@@ -81,11 +84,12 @@ class EditCommand : public Command {
                    Outcome& outcome) const;
   Result<std::vector<MemberZeroing>> look_at_zeroing(const MemberSet& members, const EditPlan& plan) const;
   std::string text_of(const Planned& planned) const;
-  Status check_file(const MemberSet& members, const EditPlan& plan) const;
-  Status write_file(const MemberSet& members, const EditPlan& plan) const;
-  Status prepare(const MemberSet& members, const EditPlan& plan, WriteAccess& access, const Surroundings& around,
-                 Outcome& outcome) const;
-  Status apply(const EditPlan& plan, WriteAccess& access, UndoSink& undo, Outcome& outcome) const;
+  Result<UndoChoice> choose_undo(const EditPlan& plan) const;
+  Status prepare(const MemberSet& members, const EditPlan& plan, WriteAccess& access, std::optional<WholeFile>& file,
+                 const Surroundings& around, Outcome& outcome) const;
+  Status zero_all(const EditPlan& plan, WriteAccess& access, const Surroundings& around, Outcome& outcome) const;
+  Status apply(const EditPlan& plan, WriteAccess& access, std::optional<WholeFile>& file, UndoSink& undo,
+               Outcome& outcome) const;
 
   std::vector<std::string> arguments_;
   std::vector<std::string> with_;

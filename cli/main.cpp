@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 // argv to one verb's outcome. Knows the table of verbs and the options that all of them share.
+#include <poll.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdlib>
 #include <iostream>
 #include <string>
@@ -64,13 +66,29 @@ const CommandRow* find_command(std::string_view name) {
   return found == rows.end() ? nullptr : &*found;
 }
 
+Status not_interrupted() {
+  return interrupted() ? Status(Error{ErrorKind::interrupted, "interrupted: nothing was written"}) : Status(Done{});
+}
+
+// A read goes on after a signal (SA_RESTART), poll() never does.
+Status wait_for_answer() {
+  pollfd input{STDIN_FILENO, POLLIN, 0};
+  int ready = 0;
+  do {
+    ready = ::poll(&input, 1, -1);
+  } while (ready < 0 && errno == EINTR && !interrupted());
+  return not_interrupted();
+}
+
 Status ask(std::string_view question) {
   if (isatty(STDIN_FILENO) == 0 || isatty(STDERR_FILENO) == 0) {
     return Error{ErrorKind::refused, "no terminal to ask on: give --yes to go ahead, --dry-run to see the plan"};
   }
   std::cerr << printable_lines(question, terminal_charset()) << " [y/N] " << std::flush;
+  TRY(waited, wait_for_answer());
   std::string answer;
   std::getline(std::cin, answer);
+  TRY(still, not_interrupted());
   if (answer == "y" || answer == "Y" || answer == "yes") {
     return Done{};
   }

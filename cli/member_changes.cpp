@@ -5,15 +5,13 @@
 #include <filesystem>
 
 #include "cli/output_json.h"
-#include "cli/output_text.h"
+#include "cli/plan_text.h"
 #include "libmeta/bitmap/header.h"
 
 namespace mdtool::cli {
 
 namespace {
 
-// How many fields of a record are printed as text; JSON has them all.
-constexpr std::size_t fields_shown = 48;
 constexpr const char* superblock_purpose = "superblock";
 constexpr const char* bitmap_purpose = "bitmap";
 
@@ -72,19 +70,6 @@ Json fields_json(const std::vector<FieldChange>& fields) {
     list.push_back({{"name", change.after.name}, {"before", json_of(change.before)}, {"after", json_of(change.after)}});
   }
   return list;
-}
-
-// The sentinels in words.
-std::string value_text(const Field& field) {
-  const auto* number = std::get_if<std::uint64_t>(&field.value);
-  if (number != nullptr && (field.name == "utime" || field.name == "ctime")) {
-    return utc_time(*number);
-  }
-  if (number != nullptr && *number == ~std::uint64_t{0}) {
-    return field.name == "resync_offset" ? "clean" : "all ones";
-  }
-  const std::string text = printable(field_text(field), terminal_charset());
-  return text.empty() ? "-" : text;
 }
 
 std::string absolute(const std::string& path) {
@@ -155,16 +140,7 @@ std::string changes_text(const MemberChanges& changes) {
   std::string text;
   for (const ChangedRecord& record : changes.records()) {
     text += "    " + record.purpose + " at byte " + std::to_string(record.offset_bytes) + "\n";
-    std::vector<std::vector<std::string>> rows;
-    for (const FieldChange& change : std::span(record.fields).first(std::min(record.fields.size(), fields_shown))) {
-      rows.push_back({printable(change.after.name, terminal_charset()), value_text(change.before), "->",
-                      value_text(change.after)});
-    }
-    text += table(rows, 6);
-    if (record.fields.size() > fields_shown) {
-      text +=
-          "      and " + std::to_string(record.fields.size() - fields_shown) + " fields more (--json lists them all)\n";
-    }
+    text += fields_text(record.fields);
   }
   return text;
 }

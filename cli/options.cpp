@@ -13,6 +13,28 @@ std::string not_a_list(std::string argument) {
   return list ? "./" + argument : argument;
 }
 
+constexpr const char* not_empty_name = "NOT_EMPTY";
+
+// What is said is never taken for not said.
+CLI::Option& not_empty(CLI::Option& option) {
+  const CLI::Validator check([](const std::string& value) { return value.empty() ? "an empty word" : ""; }, "",
+                             not_empty_name);
+  return option.get_positional() ? option : *option.check(check);
+}
+
+// "--name=" with nothing behind it: CLI11 would take the next argument for the value.
+const std::string* without_value(const std::vector<std::string>& arguments) {
+  for (const std::string& argument : arguments) {
+    if (argument == "--") {
+      break;
+    }
+    if (argument.starts_with("--") && argument.find('=') == argument.size() - 1) {
+      return &argument;
+    }
+  }
+  return nullptr;
+}
+
 }  // namespace
 
 Option& Option::required() {
@@ -35,31 +57,36 @@ Option& Option::type_name(const std::string& name) {
   return *this;
 }
 
+Option& Option::may_be_empty() {
+  option_->get_validator(not_empty_name)->active(false);
+  return *this;
+}
+
 Options::Options(const std::string& summary, const std::string& name)
     : app_(std::make_unique<CLI::App>(summary, name)) {}
 
 Options::~Options() = default;
 
 Option Options::add_option(const std::string& names, std::string& value, const std::string& description) {
-  return Option(*app_->add_option(names, value, description));
+  return Option(not_empty(*app_->add_option(names, value, description)));
 }
 
 Option Options::add_option(const std::string& names, std::vector<std::string>& values, const std::string& description) {
-  return Option(*app_->add_option(names, values, description));
+  return Option(not_empty(*app_->add_option(names, values, description)));
 }
 
 Option Options::add_option(const std::string& names, std::uint32_t& value, const std::string& description) {
-  return Option(*app_->add_option(names, value, description));
+  return Option(not_empty(*app_->add_option(names, value, description)));
 }
 
 Option Options::add_option(const std::string& names, std::optional<std::string>& value,
                            const std::string& description) {
-  return Option(*app_->add_option(names, value, description));
+  return Option(not_empty(*app_->add_option(names, value, description)));
 }
 
 Option Options::add_option(const std::string& names, std::optional<std::uint32_t>& value,
                            const std::string& description) {
-  return Option(*app_->add_option(names, value, description));
+  return Option(not_empty(*app_->add_option(names, value, description)));
 }
 
 Option Options::add_flag(const std::string& names, bool& value, const std::string& description) {
@@ -79,6 +106,9 @@ bool Options::given(const std::string& name) const {
 }
 
 Result<Options::Parsed> Options::parse(std::vector<std::string> arguments) {
+  if (const std::string* bare = without_value(arguments)) {
+    return Error{ErrorKind::usage, *bare + " has nothing behind it"};
+  }
   for (CLI::Option* option : app_->get_options()) {
     option->allow_extra_args(option->get_positional());
   }

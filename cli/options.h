@@ -27,6 +27,8 @@ class Option {
   Option& one_of(const std::vector<std::string>& values);
   Option& in_range(std::uint32_t least, std::uint32_t most);
   Option& type_name(const std::string& name);
+  // Otherwise an empty word as its value is a usage error.
+  Option& may_be_empty();
 
  private:
   CLI::Option* option_;

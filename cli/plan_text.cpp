@@ -24,7 +24,15 @@ std::string list_text(std::string_view heading, const std::vector<std::string>& 
   return text;
 }
 
+// The sentinels in words.
 std::string value_text(const Field& field) {
+  const auto* number = std::get_if<std::uint64_t>(&field.value);
+  if (number != nullptr && (field.name == "utime" || field.name == "ctime")) {
+    return utc_time(*number);
+  }
+  if (number != nullptr && *number == ~std::uint64_t{0}) {
+    return field.name == "resync_offset" ? "clean" : "all ones";
+  }
   const std::string text = printable(field_text(field), terminal_charset());
   return text.empty() ? "-" : text;
 }
@@ -40,27 +48,15 @@ bool is_nothing(const Field& field) {
   return std::get<std::string>(field.value).find_first_not_of('0') == std::string::npos;
 }
 
-// Of a structure where there was none, what is zero or free says nothing to people.
+// Of a structure that comes or goes, what is zero or free says nothing to people.
 std::vector<FieldChange> telling(const std::vector<FieldChange>& fields) {
   std::vector<FieldChange> all;
   std::copy_if(fields.begin(), fields.end(), std::back_inserter(all), [](const FieldChange& change) {
-    return !field_text(change.before).empty() || !is_nothing(change.after);
+    const bool comes = field_text(change.before).empty() && is_nothing(change.after);
+    const bool goes = field_text(change.after).empty() && is_nothing(change.before);
+    return !comes && !goes;
   });
   return all;
-}
-
-std::string fields_text(const std::vector<FieldChange>& every_field) {
-  std::vector<std::vector<std::string>> rows;
-  const std::vector<FieldChange> fields = telling(every_field);
-  for (const FieldChange& change : std::span(fields).first(std::min(fields.size(), fields_shown))) {
-    rows.push_back(
-        {printable(change.after.name, terminal_charset()), value_text(change.before), "->", value_text(change.after)});
-  }
-  std::string text = table(rows, 6);
-  if (rows.size() < every_field.size()) {
-    text += "      and " + std::to_string(every_field.size() - rows.size()) + " fields more (--json lists them all)\n";
-  }
-  return text;
 }
 
 std::string member_text(const PlanMember& member) {
@@ -103,8 +99,8 @@ std::string zeroed_text(const EditPlan& plan, std::size_t member) {
 }
 
 std::string file_text(const std::optional<PlannedFile>& file) {
-  return file ? folded(printable(file->path, terminal_charset()) + ": a file of " +
-                           std::to_string(file->content.size()) + " bytes",
+  return file ? folded(printable(file->path, terminal_charset()) + ": the file, " +
+                           std::to_string(file->content.size()) + " bytes (no undo file tells of it)",
                        4, "  ")
               : "";
 }
@@ -126,6 +122,20 @@ std::string change_text(const ArrayChange& change) {
 }
 
 }  // namespace
+
+std::string fields_text(const std::vector<FieldChange>& every_field) {
+  std::vector<std::vector<std::string>> rows;
+  const std::vector<FieldChange> fields = telling(every_field);
+  for (const FieldChange& change : std::span(fields).first(std::min(fields.size(), fields_shown))) {
+    rows.push_back(
+        {printable(change.after.name, terminal_charset()), value_text(change.before), "->", value_text(change.after)});
+  }
+  std::string text = table(rows, 6);
+  if (rows.size() < every_field.size()) {
+    text += "      and " + std::to_string(every_field.size() - rows.size()) + " fields more (--json lists them all)\n";
+  }
+  return text;
+}
 
 std::string outlook_text(const PlanOutlook& outlook) {
   std::string text = outlook.arrays().empty() ? "" : "After it:\n";

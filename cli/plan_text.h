@@ -14,6 +14,8 @@ namespace mdtool::cli {
 // `members` are those of the plan, in its order.
 std::string plan_text(const EditPlan& plan, std::span<const PlanMember> members, const PlanOutlook& outlook);
 
+// A row for each field that changes, as many as people read.
+std::string fields_text(const std::vector<FieldChange>& fields);
 // "array UUID: degraded (was needs-force)", with the reasons.
 std::string outlook_text(const PlanOutlook& outlook);
 // How the plan of this command can be tried in memory; `members` as they were given.

@@ -66,7 +66,7 @@ class SetCommand final : public EditCommand {
     app.add_option("--field", fields_, "Set a superblock field by its kernel name (repeatable)")
         .type_name("NAME=VALUE");
     app.add_option("--name", name_, "The array's name; with --homehost: HOST:NAME").type_name("NAME");
-    app.add_option("--homehost", homehost_, "The host that the array belongs to").type_name("HOST");
+    app.add_option("--homehost", homehost_, "The host that the array belongs to").type_name("HOST").may_be_empty();
     app.add_option("--new-uuid", new_uuid_, "Another UUID for the array, or \"random\"").type_name("UUID");
     app.add_option("--slot", slots_, "The member holds this slot (repeatable)").type_name("MEMBER=SLOT");
     app.add_option("--update", updates_, "As mdadm's (repeatable): " + joined(update_names()))

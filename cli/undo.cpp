@@ -170,7 +170,8 @@ class UndoCommand final : public Command {
     }
     outcome.text = plan_text(plan) + "undo: done\n";
     if (!redo->path().empty()) {
-      outcome.text += "As it was before this undo: " + redo->path() + " (mdtool undo puts it back)\n";
+      outcome.text += folded(printable(redo->path(), terminal_charset()) + " (mdtool undo puts it back)", 2,
+                             "As it was before this undo: ");
     }
     return Done{};
   }

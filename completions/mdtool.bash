@@ -68,7 +68,7 @@ _mdtool() {
     words=$(_mdtool_options "${COMP_WORDS[1]}")
   else
     words=$(_mdtool_values "${COMP_WORDS[1]}" "$previous")
-    if [ -z "$words" ]; then
+    if [ -z "$words" ] || [[ $current == */* ]]; then
       mapfile -t COMPREPLY < <(compgen -f -- "$current")
       return
     fi

@@ -271,6 +271,24 @@ class Bitmap(unittest.TestCase):
         self.assertEqual((bitmap["format"], bitmap["states"]["clean"]), ("lockless", bitmap["chunks"]))
         self.undone(undo, members, before)
 
+    def test_add_a_file(self):
+        members, file, undo = self.fixture("1.2-raid5-4-none-clean"), self.scratch / "bits", self.scratch / "undo"
+        before = [digest(member) for member in members]
+        for target in (undo, self.scratch / "." / "undo"):
+            done = self.document("add", f"--bitmap={target}", "--yes", "--undo", undo, *members, status=FINE)
+            self.assertEqual((done["written"], done["undo_file"]), (True, None))
+            undo.unlink()
+        text = self.mdtool("add", f"--bitmap={file}", "--yes", "--undo", undo, *members).stdout.decode()
+        self.assertIn(f"bitmap add: done, the file {file} written", " ".join(text.split()))
+        self.assertNotIn("Metadata as it was", text)
+        self.assertEqual(([digest(member) for member in members], undo.exists()), (before, False))
+        content = file.read_bytes()
+        self.document("add", f"--bitmap={file}", "--yes", *members, status=FINE)
+        self.document("add", f"--bitmap={file}", "--bitmap-chunk=8", "--yes", *members, status=REFUSED)
+        self.assertEqual(file.read_bytes(), content)
+        text = self.mdtool("add", f"--bitmap={file}", "--bitmap-chunk=8", "--force=overwrite", "--dry-run", *members).stdout.decode()
+        self.assertIn("is replaced: what it holds now is lost, no undo file has it", " ".join(text.split()))
+
     def test_remove(self):
         members = self.fixture("1.2-raid5-4-classic-clean")
         before = [digest(member) for member in members]

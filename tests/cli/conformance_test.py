@@ -110,6 +110,22 @@ class EveryVerb(Scratch):
                 document = self.document(verb, "--no-such-option", "member", status=USAGE)
                 self.assertEqual(document["error"]["kind"], "usage")
 
+    def test_options_with_nothing_behind_them(self):
+        (self.scratch / "member").touch()
+        for verb in VERBS:
+            for option in sorted(set(re.findall(r"--[a-z-]+", run(verb, "--help").stdout.decode()))):
+                with self.subTest(verb=verb, option=option):
+                    ran = run(verb, f"{option}=", self.scratch / "member")
+                    self.assertEqual((ran.returncode, ran.stdout), (USAGE, b""))
+                    self.assertIn(f"{option}= ".encode(), ran.stderr)
+            with_value = re.findall(r"(--[a-z-]+) [A-Z]+\b", run(verb, "--help").stdout.decode())
+            self.assertIn("--progress", with_value)
+            for option in with_value:
+                if (verb, option) != ("set", "--homehost"):
+                    with self.subTest(verb=verb, option=option, word=""):
+                        document = self.document(verb, option, "", self.scratch / "member", status=USAGE)
+                        self.assertIn(option, document["error"]["text"])
+
     def test_no_argument(self):
         for verb in VERBS:
             with self.subTest(verb=verb):
@@ -158,7 +174,7 @@ class EveryVerb(Scratch):
                     with self.subTest(member=name):
                         document = self.document(*line_for(verb, [self.scratch / name], self.scratch))
                         # Nothing to erase or to save is no failure.
-                        expected = {"examine": UNCORRECTED, "bitmap": UNCORRECTED, "create": USAGE | REFUSED}.get(verb, REFUSED)
+                        expected = {"examine": UNCORRECTED, "bitmap": UNCORRECTED}.get(verb, REFUSED)
                         if verb not in ("erase", "dump") or document["exit"]:
                             self.assertTrue(document["exit"] & expected, document["exit"])
                         self.assertIn(name, json.dumps(document))

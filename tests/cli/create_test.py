@@ -88,9 +88,9 @@ class Create(unittest.TestCase):
         self.assertEqual((ran.returncode, document["exit"]), (status, status), document.get("error"))
         return document
 
-    def assert_refused(self, paths, *arguments, words=(), status=REFUSED):
+    def assert_refused(self, paths, *arguments, words=(), status=REFUSED, **more):
         before = [(path, hashlib.sha256(path.read_bytes()).digest()) for path in paths]
-        document = self.document(*arguments, status=status)
+        document = self.document(*arguments, status=status, **more)
         for word in words:
             self.assertIn(word, document["error"]["text"])
         for path, digest in before:
@@ -169,7 +169,7 @@ class Create(unittest.TestCase):
                 ("-l 5 --data-offset=9000s", "data_offset", 9000), ("-l 5 -N data", "name", "data"),
                 ("-l 5 -N data --homehost=host", "name", "host:data"), ("-l 5 -e default --assume-clean", "resync_offset", ALL_ONES),
                 ("-l 5 -u 01234567:89abcdef:01234567:89abcdef", "uuid", "0123456789abcdef" * 2),
-                ("-l 5 -n 3 -x 1", "slots", 3), ("-l 5 -n 3", "slots", 3), ("-l 5 -e 1", "events", 1)):
+                ("-l 5 -n 3 -x 1", "slots", 3), ("-l 5 -n 4", "slots", 4), ("-l 5 -e 1", "events", 1)):
             with self.subTest(words):
                 members = self.blank(4)
                 self.document(*words.split(), *members)
@@ -199,6 +199,12 @@ class Create(unittest.TestCase):
         self.document("-l1", *parts)
         self.assertEqual([struct.unpack("<I", at(disk, n * 20 * MIB + SUPERBLOCK, 4))[0] for n in range(2)], [MAGIC] * 2)
 
+    def test_parts_that_share_bytes(self):
+        disk, = self.blank(1, 40 * MIB)
+        whole, front, middle, back = disk, f"{disk}@0+{20 * MIB}", f"{disk}@{20 * MIB - SECTOR}+{20 * MIB}", f"{disk}@{20 * MIB}+{20 * MIB}"
+        for members in ([front, middle], [back, middle], [whole, back], [front, back, "--spare-devices=1", middle]):
+            self.assert_refused([disk], "-l1", *members, words=[str(middle if middle in members else whole), "share bytes"])
+
     def test_bitmap_in_a_file(self):
         members, target = self.blank(3, 8 * MIB), self.scratch / "bits"
         document = self.document("-l5", "--bitmap=./bits", "--bitmap-chunk=64", *members)
@@ -213,6 +219,53 @@ class Create(unittest.TestCase):
         self.assertNotEqual(target.read_bytes(), kept)
         members = self.blank(3, 8 * MIB)
         self.assert_refused(members, "-l5", f"--bitmap={members[1]}", "--force=overwrite", *members, words=["one of the members"])
+
+    def test_the_file_of_a_bitmap(self):
+        members, target = self.blank(3, 8 * MIB), self.scratch / "bits"
+        same = ["-l5", "--seed=1", "--bitmap=./bits", "--bitmap-chunk=64"]
+        environment = {"SOURCE_DATE_EPOCH": "1000"}
+        self.document(*same, *members, environment=environment)
+        members = self.blank(3, 8 * MIB)  # a power cut, say, before any superblock was written
+        self.document(*same, *members, environment=environment)
+        old, link = target.read_bytes(), self.scratch / "link"
+        target.chmod(0o640)
+        link.symlink_to("bits")
+        members = self.blank(3, 8 * MIB)
+        ran = self.run_mdtool("create", "-l5", "--bitmap=./link", "--force=overwrite", "--dry-run", *members)
+        self.assertIn("./link is replaced: what it holds now is lost", ran.stdout.decode())
+        ran = self.run_mdtool("create", "-l5", "--bitmap=./link", "--force=overwrite", "--yes", "--undo", self.undo, *members)
+        self.assertIn("create: done, 3 members and the file ./link written", ran.stdout.decode())
+        self.assertTrue(link.is_symlink())
+        self.assertNotEqual(target.read_bytes(), old)
+        self.assertEqual(target.stat().st_mode & 0o777, 0o640)
+        undone = self.run_mdtool("undo", "--yes", "--undo=none", self.undo)
+        self.assertEqual(undone.returncode, 0)
+        self.assertLessEqual(max(map(len, undone.stdout.decode().splitlines())), 80)
+        self.assertTrue(target.exists())
+        self.assertEqual(list(self.scratch.glob("*.new-*")), [])
+
+    def test_the_file_of_a_bitmap_is_refused(self):
+        members, file = self.blank(3, 8 * MIB), self.scratch / "u1"
+        for path in (file, self.scratch / "." / "u1"):
+            self.assert_refused(members, "-l5", f"--bitmap={path}", "--force=overwrite", *members, undo="./u1", words=["both the undo file"])
+            self.assertFalse(file.exists())
+        self.assert_refused(members, "-l5", "--bitmap=/dev/full", "--force=overwrite", *members, words=["not a regular file"])
+        self.assert_refused(members, "-l5", "--bitmap=./", "--force=overwrite", *members, words=["not a regular file"])
+
+    def test_a_file_that_cannot_be_written_stops_before_anything_is_zeroed(self):
+        members = self.noisy(3)
+        document = self.assert_refused(members, "-l5", "-c64", "--write-zeroes", "--bitmap=./no/bits", *members, undo=self.undo,
+                                       status=OPERATIONAL, words=["./no/bits"])
+        self.assertFalse(document["written"] or self.undo.exists())
+        self.assertNotIn("array", document)
+
+        def no_files():
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
+
+        self.assert_refused(members, "-l5", "-c64", "--bitmap=./bits", *members, status=OPERATIONAL, words=["writing"], preexec_fn=no_files)
+        self.assertEqual(sorted(self.scratch.glob("bits*")), [])
+        self.document("-l5", "-c64", "--bitmap=./bits", *members)
 
     # ---- zeroing
 
@@ -258,7 +311,8 @@ class Create(unittest.TestCase):
         document = json.loads(process.stdout.read())
         validate(document)
         self.assertEqual((process.wait(), document["written"], document["undo_file"]), (INTERRUPTED, True, None))
-        self.assertFalse(self.undo.exists() or (self.scratch / "bits").exists())
+        self.assertFalse(self.undo.exists() or list(self.scratch.glob("bits*")))
+        self.assertNotIn("array", document)
         self.assertEqual([Superblock(path).magic for path in members], [0] * 3)
         self.assertEqual(members[2].stat().st_blocks, 0)
 
@@ -306,7 +360,8 @@ class Create(unittest.TestCase):
         names = [str(path) for path in members]
         for words in (["-l5", "-n5"], ["-l5", "-x3"], ["-l5", "-n2", "-x2"], ["-l7"], ["-l5", "-p", "n2"], ["-l10", "-p", "ls"],
                       ["-l10", "-p", "n0"], ["-l5", "-c", "64k"], ["-l5", "-c", "0"], ["-l5", "-z", "1P"], ["-l5", "-c", "7"],
-                      ["-l5", "--data-offset=99999999999999T"], ["-l5", "-e2"], ["-l5", "-b", "file"], ["-l5", "--seed=x"],
+                      ["-l5", "--data-offset=99999999999999T"], ["-l5", "-e2"], ["-l5", "-b", "file"], ["-l5", "--seed=x"], ["-l5", "--seed", ""], ["-l5", "-u", ""], ["-l5", "-n", ""], ["-l5", "-x", ""], ["-l5", "-n2"],
+                      ["-l5", "--name="], ["-l5", "--write-zeroes="], ["-l5", "--name=a\x1bb"], ["-l5", "--homehost=a\tb"], ["-l5", "--name", "x" * 32],
                       ["-l5", "--uuid=1"], ["-l5", "--homehost=a:b"], ["-l5", "--name", "x" * 33], ["-l5", "--assume-clean", "--write-zeroes"],
                       ["-l5", "-kppl", "-binternal"], ["-l5", "-kbitmap", "-bnone"], ["-l5", "-kresync", "-blockless"], ["-l1", "-kppl"],
                       ["-l0", "-binternal"], ["-l5", "-e1.0", "-blockless"], ["-l5", "--write-zeroes=fast"], ["-l5", "--force=all"], []):
@@ -350,6 +405,85 @@ class Create(unittest.TestCase):
                 self.assertEqual((document["written"], document["undo_file"]), (False, None))
                 self.assertEqual([path.read_bytes() for path in [*members, disk]], before)
                 self.assertFalse(self.undo.exists() or (self.scratch / "bits").exists())
+
+    # ---- what the command line says
+
+    def on_a_terminal(self, *arguments):
+        """The program, its terminal's other end, and what it has said once it asks."""
+        here, there = os.openpty()
+        self.addCleanup(os.close, here)
+        process = subprocess.Popen([MDTOOL, *map(str, arguments)], stdin=there, stderr=there, stdout=subprocess.DEVNULL)
+        self.addCleanup(process.wait)
+        self.addCleanup(process.kill)
+        os.close(there)
+        said = b""
+        while b"[y/N]" not in said:
+            said += os.read(here, 4096)
+        return process, here
+
+    def test_ctrl_c_at_the_question(self):
+        members = self.blank(2, 8 * MIB)
+        process, terminal = self.on_a_terminal("create", "-l1", "--undo=none", *members)
+        time.sleep(0.1)  # until it waits
+        process.send_signal(signal.SIGINT)
+        self.assertEqual(process.wait(timeout=20), INTERRUPTED)
+        self.assertIn(b"interrupted: nothing was written", os.read(terminal, 4096))
+        self.assertFalse(any(any(path.read_bytes()) for path in members))
+
+    def test_the_answer(self):
+        members = self.blank(2, 8 * MIB)
+        for answer, status, magic in ((b"n\n", REFUSED, 0), (b"\n", REFUSED, 0), (b"y\n", 0, MAGIC)):
+            with self.subTest(answer):
+                process, terminal = self.on_a_terminal("create", "-l1", "--undo=none", *members)
+                os.write(terminal, answer)
+                self.assertEqual(process.wait(timeout=20), status)
+                self.assertEqual([Superblock(path).magic for path in members], [magic] * 2)
+
+    def test_more_members_than_slots_are_no_spares(self):
+        members = self.blank(4, 8 * MIB)
+        self.assert_refused(members, "-l5", "-n3", *members, status=USAGE, words=["4 MEMBERs", "3 slots", "0 spares"])
+        self.document("-l5", "-n3", "-x1", *members)
+
+    def test_members_named_so_that_no_slot_is_sure(self):
+        members = self.blank(3, 8 * MIB)
+        other = self.scratch / "other"
+        other.symlink_to(members[0])
+        self.assert_refused(members, "-l1", members[0], other, members[1], words=[f"{members[0]} and {other} are the same"])
+        self.assert_refused(members, "-l1", f"{members[0]}@7+{4 * MIB}", members[1], words=["within a sector"])
+        gone = self.scratch / "gone"
+        self.assert_refused(members, "-l5", *members, gone, status=OPERATIONAL, words=["write missing in its place"])
+
+    def test_names_with_a_slash(self):
+        members = self.blank(2, 8 * MIB)
+        self.document("-l1", "--name=a/b", *members)
+        self.assertEqual(Superblock(members[0]).name, "a/b")
+
+    def test_creation_times_that_fit(self):
+        members = self.blank(2, 8 * MIB)
+        for metadata, most in (("1.2", 2**40 - 1), ("0.90", 2**32 - 1)):
+            for epoch in (most + 1, "1e9"):
+                self.assert_refused(members, "-l1", "-e", metadata, *members, status=USAGE, words=["SOURCE_DATE_EPOCH"],
+                                    environment={"SOURCE_DATE_EPOCH": str(epoch)})
+        self.document("-l1", *members, environment={"SOURCE_DATE_EPOCH": str(2**40 - 1)})
+        self.assertEqual(Superblock(members[0]).ctime, 2**40 - 1)
+
+    def test_sizes_are_read_alike(self):
+        members = self.blank(2, 64 * MIB)
+        self.document("-l1", "--bitmap=internal", "--bitmap-chunk=16384s", *members)
+        convert = ["bitmap", "convert", *members, "--dry-run", "--json"]
+        for word in ("", "0", "64k", "1P", "9007199254740992K", "-1"):
+            with self.subTest(word):
+                ran = self.run_mdtool(*convert, "--bitmap-chunk", word)
+                self.assertEqual(ran.returncode, USAGE, ran.stdout)
+                self.assert_refused(members, "-l1", "--bitmap=internal", "--bitmap-chunk", word, *members, status=USAGE)
+        same = json.loads(self.run_mdtool(*convert, "--bitmap-chunk=8M").stdout)
+        self.assertEqual((same["exit"], same["plan"]["members"]), (0, []))
+        same = json.loads(self.run_mdtool(*convert, "--bitmap-chunk=16384s").stdout)
+        self.assertEqual((same["exit"], same["plan"]["members"]), (0, []))
+
+    def test_too_small_is_a_refusal(self):
+        members = self.blank(3, 64 << 10)
+        self.assert_refused(members, "-l5", *members, words=["has 65536 bytes, too few"])
 
 
 if __name__ == "__main__":

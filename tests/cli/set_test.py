@@ -115,7 +115,7 @@ class Set(Edited):
         for options, expected in [(["--name", "one"], "any:one"), (["--update=name", "--name", "two"], "any:two"),
                                   (["--name=three", "--homehost=zeus"], "zeus:three"),
                                   (["--homehost=hera"], "hera:three"), (["--update=homehost=ares"], "ares:three"),
-                                  (["--field", "set_name=a=b"], "a=b"), (["--homehost="], "a=b")]:
+                                  (["--field", "set_name=a=b"], "a=b"), (["--homehost", ""], "a=b")]:
             self.assertEqual(self.mdtool("set", "--yes", *options, *members).returncode, FINE, options)
             self.assertEqual(name(), expected)
         self.assertIn("twice", self.failure("set", "--name=a", "--update=name=b", *members, status=USAGE))
