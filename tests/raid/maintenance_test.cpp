@@ -11,6 +11,7 @@
 #include "tests/raid/fixture.h"
 #include "tests/raid/plain_rows.h"
 #include "tests/raid/recording_device.h"
+#include "tests/raid/undo_in_memory.h"
 
 namespace mdtool {
 namespace {
@@ -26,22 +27,6 @@ constexpr Clock test_clock{1700000000};
 const parity::Kernels& kernels() {
   return *parity::supported_kernels().front();
 }
-
-// What a run would have put into its undo file.
-class UndoInMemory final : public UndoSink {
- public:
-  Status append(std::span<const UndoRecord> records) override {
-    contents.records.insert(contents.records.end(), records.begin(), records.end());
-    return Done{};
-  }
-  const std::string& path() const override { return path_; }
-
-  UndoContents contents;
-  std::vector<std::size_t> devices;  // by member of the contents
-
- private:
-  std::string path_ = "memory";
-};
 
 class Machine {
  public:
@@ -149,7 +134,7 @@ class Machine {
   std::vector<std::unique_ptr<RecordingDevice>> devices_;
   std::vector<Candidate> candidates_;
   std::vector<Assembly> arrays_;
-  UndoInMemory undo_;
+  test::UndoInMemory undo_;
 };
 
 MaintenanceTask resync_task() {

@@ -13,6 +13,7 @@
 #include "tests/raid/fixture.h"
 #include "tests/raid/plain_rows.h"
 #include "tests/raid/recording_device.h"
+#include "tests/raid/undo_in_memory.h"
 
 namespace mdtool {
 namespace {
@@ -53,21 +54,6 @@ struct Trouble {
   std::uint64_t kept_byte = nowhere;
 };
 
-class UndoInMemory final : public UndoSink {
- public:
-  Status append(std::span<const UndoRecord> more) override {
-    records.insert(records.end(), more.begin(), more.end());
-    return Done{};
-  }
-  const std::string& path() const override { return path_; }
-
-  std::vector<UndoRecord> records;
-  std::vector<std::size_t> images;  // by member of the records
-
- private:
-  std::string path_ = "memory";
-};
-
 class Machine {
  public:
   explicit Machine(const std::vector<Image>& images) {
@@ -105,7 +91,7 @@ class Machine {
     Opened opened = open(plan, trouble);
     undo_ = {};
     for (const PlannedMember& m : plan.members) {
-      undo_.images.push_back(image_in(m.slot));
+      undo_.devices.push_back(image_in(m.slot));
     }
     MetadataStages stages(opened.members, undo_);
     return run_zero_init(array(), plan, stages, test_clock, how);
@@ -113,8 +99,8 @@ class Machine {
 
   // Puts back what the last run replaced, the last first.
   void undo() {
-    for (auto record = undo_.records.rbegin(); record != undo_.records.rend(); ++record) {
-      ASSERT_TRUE(devices_[undo_.images[record->member]]->write(record->offset_bytes, record->before));
+    for (auto record = undo_.contents.records.rbegin(); record != undo_.contents.records.rend(); ++record) {
+      ASSERT_TRUE(devices_[undo_.devices[record->member]]->write(record->offset_bytes, record->before));
     }
     look();
   }
@@ -175,7 +161,7 @@ class Machine {
   }
 
   std::vector<Event> log_;
-  UndoInMemory undo_;
+  test::UndoInMemory undo_;
   std::vector<std::unique_ptr<RecordingDevice>> devices_;
   std::vector<Candidate> candidates_;
   std::vector<Assembly> arrays_;
